@@ -80,19 +80,45 @@ const listed = (fleet: Fleet): readonly string[] => [
   "internal",
 ];
 
-/** Starts a picker and its Envoy, which are closed after the check. */
+/**
+ * Starts pickers and their Envoy, which are closed after the check. A picker may begin before each server has described its models, and
+ * refuses requests until then, so this waits until every picker has sent requests to each of the servers.
+ */
 async function started(
   fleet: Fleet,
   open: Open[],
-  more: Omit<Partial<Parameters<typeof startPickedEnvoy>[0]>, "folder"> = {},
+  more: Omit<Partial<Parameters<typeof startPickedEnvoy>[0]>, "folder"> & {
+    /** Zones of its servers. Default: both. */
+    readonly zones?: readonly ("eu" | "us")[];
+  } = {},
 ): Promise<PickedEnvoy> {
-  const running = await startPickedEnvoy({ args: listed(fleet), folder: fleet.folder, ...more });
+  const { zones = ["eu", "us"], ...options } = more;
+  const running = await startPickedEnvoy({ args: listed(fleet), folder: fleet.folder, ...options });
   open.push(running);
+  for (const zone of zones) {
+    // Envoy asks its pickers in turns.
+    let row = 0;
+    const last = await eventually(
+      async () => {
+        const reply = await infer(running.http, rules(zone));
+        row = reply.status === 200 ? row + 1 : 0;
+        return reply;
+      },
+      () => row > (options.pickers ?? 1),
+    );
+    expectReply(last, 200);
+  }
   return running;
 }
 
-/** A request whose headers have left and whose body has not: it stays under way until it is ended. */
-function halfSent(http: string): Promise<() => void> {
+/** A request whose headers have left and whose body has not: it is under way until it is ended, or answered early. */
+interface HalfSent {
+  /** Whether it is still under way. */
+  readonly holds: boolean;
+  end(): void;
+}
+
+function halfSent(http: string): Promise<HalfSent> {
   const [host = "", port = ""] = http.split(":");
   return new Promise((resolve) => {
     const sent = request({
@@ -102,9 +128,23 @@ function halfSent(http: string): Promise<() => void> {
       method: "POST",
       headers: { "content-length": "100000", ...rules() },
     });
-    sent.on("error", () => undefined);
+    let over = false;
+    const ended = (): void => {
+      over = true;
+      sent.destroy();
+    };
+    sent.on("error", ended);
+    sent.on("close", ended);
+    sent.on("response", ended);
     sent.flushHeaders();
-    sent.write(" ", () => resolve(() => sent.destroy()));
+    sent.write(" ", () =>
+      resolve({
+        get holds() {
+          return !over;
+        },
+        end: ended,
+      }),
+    );
   });
 }
 
@@ -169,7 +209,7 @@ const checks: Readonly<Record<string, Check>> = {
         yaml.replace(/^( *)- name: "envoy\.filters\.http\.ext_proc"/m, (line, indent: string) =>
           [...subset.map((one) => indent + one), line].join("\n"),
         );
-      const { http } = await started(fleet, open, { edit });
+      const { http } = await started(fleet, open, { edit, zones: ["us"] });
       const rise = await during(fleet, async () => {
         for (let at = 0; at < 4; at++) expectReply(await infer(http, rules()), 200);
       });
@@ -182,15 +222,30 @@ const checks: Readonly<Record<string, Check>> = {
   async "a full server: 429 with Retry-After, until what holds it ends"(fleet, open) {
     const at = `http://${fleet.servers.eu.http}`;
     const args = ["--at", at, "--data-class", "internal", "--most-in-flight", "1", "--tls", "self-signed"];
-    const { http } = await started(fleet, open, { args });
-    const end = await halfSent(http);
+    const { http } = await started(fleet, open, { args, zones: [] });
+    expectReply(
+      await eventually(
+        () => infer(http, rules()),
+        ({ status }) => status === 200,
+      ),
+      200,
+    );
+    let held = await halfSent(http);
+    let answeredEarly = 0;
     const full = await eventually(
-      () => infer(http, rules()),
+      async () => {
+        if (!held.holds) {
+          answeredEarly++;
+          held = await halfSent(http);
+        }
+        return infer(http, rules());
+      },
       ({ status }) => status === 429,
     );
+    expectThat(full.status === 429, `${full.status} instead of 429; ${answeredEarly} half-sent answered`);
     expectReply(full, 429, "rejected");
     expectThat(full.headers.get("retry-after") === "1", `retry-after: ${full.headers.get("retry-after")}`);
-    end();
+    held.end();
     const after = await eventually(
       () => infer(http, rules()),
       ({ status }) => status === 200,

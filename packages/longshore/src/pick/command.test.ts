@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type ServerResponse } from "node:http";
 import { type ClientHttp2Session, connect } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
@@ -139,6 +141,33 @@ it("counts decisions by reason and endpoint on its metrics port", async () => {
   expect((await page("/v2/health/ready")).status).toBe(200);
   expect((await page("/v2/models/simple")).status).toBe(404);
   session.close();
+  expect(await picking.end()).toBe(0);
+});
+
+it("is not ready before the models of each server are known", async () => {
+  const { address } = await server();
+  const held: ServerResponse[] = [];
+  const slow = createServer((_request, response) => void held.push(response)).listen(0, "127.0.0.1");
+  await once(slow, "listening");
+  const release = (): void => void slow.closeAllConnections();
+  open.push({
+    close: () => {
+      release();
+      slow.close();
+    },
+  });
+  const { port } = slow.address() as AddressInfo;
+  const at = ["--at", address, "--at", `http://127.0.0.1:${port}`];
+  const picking = await command(...at, "--port", "0", "--metrics-port", "0", "--json");
+  const { metrics } = JSON.parse(picking.lines[0] ?? "") as Record<string, string>;
+  const ready = () => fetch(`${metrics}/v2/health/ready`);
+  const early = await ready();
+  expect([early.status, await early.text()]).toEqual([503, expect.stringContaining("not known yet")]);
+  expect(held.length).toBeGreaterThan(0);
+  await vi.waitFor(async () => {
+    release();
+    expect((await ready()).status).toBe(200);
+  }, 60_000);
   expect(await picking.end()).toBe(0);
 });
 

@@ -226,7 +226,7 @@ function kindOf(path: string): Route["kind"] | undefined {
 }
 
 /** Answers health checks of both protocols, and over HTTP the metrics. */
-function adminHandler(picker: EndpointPicker, metrics: PickMetrics): Handler {
+function adminHandler(picker: EndpointPicker, metrics: PickMetrics, hasLearned: () => boolean): Handler {
   const encoder = new TextEncoder();
   return async ({ path, headers }) => {
     if (path === "/metrics") {
@@ -234,10 +234,14 @@ function adminHandler(picker: EndpointPicker, metrics: PickMetrics): Handler {
       return { status: 200, headers: { "content-type": type }, body: { kind: "parts", parts: [bytes] } };
     }
     const kind = kindOf(path);
-    const isReady = kind === "ready" && (await picker.reaches());
+    const isReady = kind === "ready" && hasLearned() && (await picker.reaches());
     const status = kind === "live" || isReady ? 200 : kind === "ready" ? 503 : 404;
     const error =
-      status === 404 ? "a picker serves ext_proc, health checks and metrics only" : "no server answers";
+      status === 404
+        ? "a picker serves ext_proc, health checks and metrics only"
+        : hasLearned()
+          ? "no server answers"
+          : "the models of the servers are not known yet";
     const reason = status === 404 ? "unknown-route" : "rejected";
     const text = status === 200 ? "" : JSON.stringify({ error, reason, stage: "admission" });
     return { status, headers: {}, body: { kind: "parts", parts: [encoder.encode(text)] } };
@@ -290,8 +294,10 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       deadlineMs: clock.nowMs() + 10_000,
       rules: unstatedRules,
     });
-    // Endpoints that have not answered by then are learned while requests come.
-    const models = await atMost(clock, mostLearnMs, picker.learn(call));
+    let hasLearned = false;
+    const learning = picker.learn(call).finally(() => (hasLearned = true));
+    // After that it listens, and is ready once every server has answered or is taken for absent.
+    const models = await atMost(clock, mostLearnMs, learning);
     metrics = pickMetrics({
       clock,
       inFlight: () => picker.inFlight,
@@ -307,7 +313,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       clock,
       unstatedRules,
     });
-    const answer = adminHandler(picker, metrics);
+    const answer = adminHandler(picker, metrics, () => hasLearned);
     const listening = await listenGrpc(answer, {
       clock,
       random,
