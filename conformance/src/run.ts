@@ -21,6 +21,7 @@ import { openapiPart } from "./parts/openapi.ts";
 import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
+import { otelPart } from "./parts/otel.ts";
 import { pagesPart } from "./parts/pages.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
 import { pickPart } from "./parts/pick.ts";
@@ -51,6 +52,7 @@ const parts: readonly Part[] = [
   natsPart,
   dnsPart,
   observePart,
+  otelPart,
   otherServersPart,
   pagesPart,
   partsOfModelsPart,

@@ -16,7 +16,7 @@ export async function goTool(name: string, module: string): Promise<string> {
   return join(folder, name);
 }
 
-/** Programs of a module that `go install` refuses, as it replaces other modules: they are built in a module of their own. */
+/** Programs that `go install` refuses, as their module replaces others or is made here: they are built in a module of their own. */
 export interface GoPrograms {
   readonly name: string;
   readonly module: string;
@@ -27,23 +27,36 @@ export interface GoPrograms {
   readonly stagingVersion?: string;
   /** Variables that the linker sets, by name. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** Further modules, with their versions. */
+  readonly modules?: Readonly<Record<string, string>>;
+  /** A program written here, which `packages` names as `.`. */
+  readonly main?: string;
 }
 
 /** Builds the programs at low priority, which may take half an hour. Returns the folder that they lie in. */
 export function goPrograms(wanted: GoPrograms): Promise<string> {
-  const { name, module, version, packages, stagingVersion, variables = {} } = wanted;
+  const { name, module, version, packages, stagingVersion, variables = {}, modules = {}, main } = wanted;
   const linked = Object.entries(variables)
     .map(([variable, value]) => `-X ${variable}=${value}`)
     .join(" ");
+  const required = Object.entries({ [module]: version, ...modules }).map((one) => `require ${one.join(" ")}`);
   return installed({
     name,
-    contents: [module, version, JSON.stringify(packages), linked],
+    contents: [
+      module,
+      version,
+      JSON.stringify(packages),
+      linked,
+      ...required.slice(1),
+      ...(main ? [main] : []),
+    ],
     async make(folder) {
       await needGo();
       const env = { CGO_ENABLED: "0", GOFLAGS: "-mod=mod -trimpath" };
       const replaces = stagingVersion === undefined ? [] : await stagingReplaces(wanted, folder);
-      const lines = ["module built", "go 1.26.0", `require ${module} ${version}`, ...replaces];
+      const lines = ["module built", "go 1.26.0", ...required, ...replaces];
       await writeFile(join(folder, "go.mod"), `${lines.join("\n")}\n`);
+      if (main !== undefined) await writeFile(join(folder, "main.go"), main);
       for (const [program, one] of Object.entries(packages)) {
         const args = ["build", "-ldflags", linked, "-o", join(folder, program), one];
         await must("nice", ["-n", "19", "go", ...args], {

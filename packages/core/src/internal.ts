@@ -149,6 +149,7 @@ export {
   parseJson,
   parseProfile,
   parseRoute,
+  pathPattern,
   plainTensor,
   printable,
   read,

@@ -67,7 +67,7 @@ export interface ServerCall {
 }
 
 /** The sender of a request and its headers. */
-export type CallContext = Pick<ServerCall, "call" | "headers" | "peer" | "surfaces">;
+export type CallContext = Pick<ServerCall, "call" | "headers" | "path" | "peer" | "surfaces">;
 
 /** The parts of the service. */
 export interface ServiceParts {
@@ -105,6 +105,7 @@ export function ask(
     headers,
     body,
     peer,
+    rpc: served.path.slice(1),
   };
   if (message) asked.message = message;
   if (surfaces) asked.surfaces = surfaces;

@@ -65,10 +65,10 @@ function sequenceKey(model: string, { parameters }: InferRequestMessage): string
 }
 
 /** A key in the metadata stands for one request: each of a stream gets one of its own, the same when the stream comes again. */
-function ofRequest({ call, headers, peer, surfaces }: ServerCall, at: number): CallContext {
+function ofRequest({ call, headers, path, peer, surfaces }: ServerCall, at: number): CallContext {
   const key = headers[idempotencyHeader];
   const own = key === undefined ? headers : { ...headers, [idempotencyHeader]: `${key}.${at}` };
-  return { call, headers: own, peer, ...(surfaces ? { surfaces } : {}) };
+  return { call, headers: own, path, peer, ...(surfaces ? { surfaces } : {}) };
 }
 
 function begin(

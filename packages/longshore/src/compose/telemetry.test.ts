@@ -41,10 +41,12 @@ beforeAll(async () => {
       .on("data", (chunk: string) => (text += chunk))
       .on("end", () => {
         const body = JSON.parse(text) as {
-          resourceSpans: { scopeSpans: { spans: Sent[] }[] }[];
+          resourceSpans?: { scopeSpans: { spans: Sent[] }[] }[];
         };
-        seen.push({ ...request.headers, path: request.url });
-        spans.push(...body.resourceSpans.flatMap((one) => one.scopeSpans.flatMap((scope) => scope.spans)));
+        seen.push({ ...request.headers, path: request.url, text });
+        spans.push(
+          ...(body.resourceSpans ?? []).flatMap((one) => one.scopeSpans.flatMap((scope) => scope.spans)),
+        );
         response.end("{}");
       });
   });
@@ -104,6 +106,25 @@ describe("a server with telemetry", () => {
     );
   });
 
+  it("sends metrics and logs where they are wanted, beside the collector's own path, and no traces", async () => {
+    seen.length = 0;
+    const server = await serve({
+      store: (await openModel(folder)).store,
+      port: 0,
+      telemetry: { otlp: `${address}/tenant/v1/traces`, otlpSignals: ["metrics", "logs"] },
+    });
+    const reply = await fetch(`${server.address}/v2/models/double/infer`, { method: "POST", body: "{" });
+    expect(reply.status).toBe(400);
+    await server.close(1000);
+    const paths = new Set(seen.map(({ path }) => path));
+    expect(paths).toEqual(new Set(["/tenant/v1/metrics", "/tenant/v1/logs"]));
+    const text = (path: string): string =>
+      seen.flatMap((one) => (one["path"] === path ? [one["text"]] : [])).join();
+    expect(text("/tenant/v1/metrics")).toContain('"longshore_replies_total"');
+    expect(text("/tenant/v1/metrics")).toContain('"longshore_failures_total"');
+    expect(text("/tenant/v1/logs")).toContain('"eventName":"longshore.failure"');
+  });
+
   it("answers the steps of an ensemble from memory, with the answers of requests to the model itself", async () => {
     const server = await serve({ store: (await openModel(folder)).store, port: 0 });
     const ask = async (model: string, data: readonly number[]) => {
@@ -142,5 +163,9 @@ describe("a server with telemetry", () => {
         reason: "invalid-configuration",
       });
     }
+    const telemetry = { otlp: `${address}/other`, otlpSignals: ["traces", "metrics"] } as const;
+    await expect(serve({ store, port: 0, telemetry })).rejects.toThrow(
+      "the collector's path /other does not end in /v1/traces",
+    );
   });
 });

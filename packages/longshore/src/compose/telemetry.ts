@@ -7,16 +7,28 @@ import {
 } from "@longshore/core";
 import { httpTransport, loadMeter, memoryMeter } from "@longshore/nodejs";
 import {
+  type Counter,
   createLog,
   createTelemetry,
   createTracing,
+  type LogExporter,
   type LogLevel,
   type MachineUse,
+  type MetricExporter,
   otlpExporter,
+  otlpLogExporter,
+  otlpMetricExporter,
+  type OtlpParts,
   settingsFor,
   type SpanExporter,
   type Telemetry,
 } from "@longshore/server";
+
+/** A kind of telemetry that a collector takes. */
+export type OtlpSignal = (typeof otlpSignals)[number];
+
+/** All that a collector takes. */
+export const otlpSignals = ["traces", "metrics", "logs"] as const;
 
 /** The telemetry of a server and its targets. */
 export interface TelemetryOptions {
@@ -24,11 +36,18 @@ export interface TelemetryOptions {
   readonly writeLog?: (line: string) => void;
   /** Default `info`. */
   readonly logLevel?: LogLevel | "none";
-  /** Collector of traces: `http(s)://host:port`, with a path where it is not `/v1/traces`. Default: no traces. */
+  /**
+   * A collector: `http(s)://host:port`, with a path that ends in `/v1/traces` where it is not that one. Another path is taken as it is, for traces
+   * alone. Default: nothing is sent.
+   */
   readonly otlp?: string;
+  /** What the collector gets. Default: traces. */
+  readonly otlpSignals?: readonly OtlpSignal[];
+  /** How often metrics are sent, in milliseconds. Default 60,000. */
+  readonly otlpIntervalMs?: number;
   /** Sent to the collector: credentials. Lower-case names. */
   readonly otlpHeaders?: Readonly<Record<string, string>>;
-  /** Added to what traces say of their source, such as `service.name`. */
+  /** Added to what telemetry says of its source, such as `service.name`. */
   readonly resource?: Readonly<Record<string, string>>;
   /** One in this many requests without a decision of their own is traced. Default 1: all. */
   readonly traceRate?: number;
@@ -45,7 +64,7 @@ export interface TelemetryChange {
 /** Telemetry with what it stands on. */
 export interface OpenedTelemetry {
   readonly telemetry: Telemetry;
-  /** Sends the spans that wait, for up to a second. Idempotent. */
+  /** Sends what waits for the collector, for up to a second. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -68,33 +87,41 @@ function machine(clock: Clock): { read(): MachineUse } & Disposable {
   };
 }
 
-function collectorOf(text: string): { readonly address: string; readonly path: string } {
+function invalid(message: string, cause?: unknown): LongshoreError {
+  return new LongshoreError("invalid-configuration", "resolve", message, { cause });
+}
+
+/** A collector's address, and the path of each kind of telemetry. */
+interface Collector {
+  readonly address: string;
+  path(signal: OtlpSignal): string;
+}
+
+function collectorOf(text: string, signals: readonly OtlpSignal[]): Collector {
   let url: URL;
   try {
     url = new URL(text);
   } catch (cause) {
-    throw new LongshoreError("invalid-configuration", "resolve", "the collector's address is not a URL", {
-      cause,
-    });
+    throw invalid("the collector's address is not a URL", cause);
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      `traces are sent over http or https, not over ${url.protocol}`,
-    );
+    throw invalid(`telemetry is sent over http or https, not over ${url.protocol}`);
   }
   if (url.username !== "" || url.password !== "") {
-    throw new LongshoreError(
-      "invalid-configuration",
-      "resolve",
-      "the collector's address has credentials in it: they come from OTEL_EXPORTER_OTLP_HEADERS",
+    throw invalid("the collector's address has credentials in it: they come from OTEL_EXPORTER_OTLP_HEADERS");
+  }
+  const { origin: address, pathname } = url;
+  const root = pathname === "/" ? "" : /^(.*)\/v1\/traces$/.exec(pathname)?.[1];
+  if (root !== undefined) return { address, path: (signal) => `${root}/v1/${signal}` };
+  if (signals.some((signal) => signal !== "traces")) {
+    throw invalid(
+      `the collector's path ${pathname} does not end in /v1/traces, so that the one for ${signals.join(" and ")} is unknown`,
     );
   }
-  return { address: url.origin, path: url.pathname === "/" ? "/v1/traces" : url.pathname };
+  return { address, path: () => pathname };
 }
 
-/** Metrics of this machine, logs to a writer, traces to a collector. Throws `invalid-configuration`. */
+/** Metrics of this machine, logs to a writer, and what a collector shall get. Throws `invalid-configuration`. */
 export function openTelemetry(
   options: TelemetryOptions,
   parts: {
@@ -102,38 +129,63 @@ export function openTelemetry(
     readonly random: Random;
     readonly load: () => LoadReport;
     readonly directory?: () => DirectorySnapshot | undefined;
-    /** The resource of the traces. */
+    /** The resource of what a collector gets. */
     readonly resource: Readonly<Record<string, string>>;
   },
 ): OpenedTelemetry {
   const { clock, random, load, resource } = parts;
-  const { otlp, writeLog } = options;
-  const collector = otlp === undefined ? undefined : collectorOf(otlp);
+  const { otlp, otlpSignals: signals = ["traces"], writeLog, logLevel = "info" } = options;
+  const collector = otlp === undefined ? undefined : collectorOf(otlp, signals);
   const use = machine(clock);
   const transport = collector && httpTransport({ address: collector.address, clock });
-  let exporter: SpanExporter | undefined;
+  const sends = (signal: OtlpSignal): boolean => collector !== undefined && signals.includes(signal);
+  let spans: SpanExporter | undefined;
+  let logs: LogExporter | undefined;
+  let metrics: MetricExporter | undefined;
+  const log =
+    writeLog || sends("logs")
+      ? createLog(
+          clock,
+          writeLog ?? (() => undefined),
+          logLevel,
+          sends("logs") ? (record) => logs?.give(record) : undefined,
+        )
+      : undefined;
   const telemetry = createTelemetry({
     clock,
     random,
     load,
     machine: () => use.read(),
     ...(parts.directory ? { directory: parts.directory } : {}),
-    ...(writeLog ? { log: createLog(clock, writeLog, options.logLevel ?? "info") } : {}),
+    ...(log ? { log } : {}),
     tracing: createTracing(random, {
-      level: collector ? "TIMESTAMPS" : "OFF",
+      level: sends("traces") ? "TIMESTAMPS" : "OFF",
       rate: options.traceRate ?? 1,
     }),
-    ...(collector ? { spans: (span) => exporter?.give(span) } : {}),
+    ...(sends("traces") ? { spans: (span) => spans?.give(span) } : {}),
   });
   if (collector && transport) {
-    exporter = otlpExporter({
+    const to = (signal: OtlpSignal, counter: Counter): OtlpParts => ({
       transport,
       clock,
-      path: collector.path,
+      path: collector.path(signal),
       resource: { ...resource, ...options.resource },
       ...(options.otlpHeaders ? { headers: options.otlpHeaders } : {}),
-      counted: (outcome, spans) => telemetry.metrics.spans.add([outcome], spans),
+      counted: (outcome, items) => counter.add([outcome], items),
     });
+    const own = telemetry.metrics;
+    if (sends("traces")) spans = otlpExporter(to("traces", own.spans));
+    if (sends("logs")) logs = otlpLogExporter(to("logs", own.logRecords));
+    if (sends("metrics")) {
+      metrics = otlpMetricExporter({
+        ...to("metrics", own.metricPoints),
+        ...(options.otlpIntervalMs === undefined ? {} : { intervalMs: options.otlpIntervalMs }),
+        read() {
+          telemetry.settle();
+          return own.families();
+        },
+      });
+    }
   }
   options.follow?.(({ logLevel, traceRate }) => {
     telemetry.log.change(settingsFor(logLevel));
@@ -141,9 +193,10 @@ export function openTelemetry(
   });
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    use[Symbol.dispose]();
     telemetry.settle();
-    await Promise.race([exporter?.close(), new Promise<void>((resolve) => clock.timer(1000, resolve))]);
+    const sent = Promise.all([spans?.close(), logs?.close(), metrics?.close()]);
+    await Promise.race([sent, new Promise<void>((resolve) => clock.timer(1000, resolve))]);
+    use[Symbol.dispose]();
     await transport?.close();
   };
   return { telemetry, close: () => (closed ??= close()) };

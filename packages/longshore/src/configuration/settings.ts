@@ -162,8 +162,14 @@ export const sections: Readonly<Record<string, Section>> = {
   },
   telemetry: {
     title: "Telemetry",
-    about: "Log and traces.",
-    options: { logLevel: "logLevel", otlp: "otlp", traceRate: "traceRate" },
+    about: "Log, and what an OpenTelemetry collector gets.",
+    options: {
+      logLevel: "logLevel",
+      otlp: "otlp",
+      otlpSignals: "otlpSignals",
+      otlpInterval: "otlpInterval",
+      traceRate: "traceRate",
+    },
   },
 };
 

@@ -1,7 +1,8 @@
+import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
 import { Option } from "commander";
 import type { OnlineOptions } from "../compose/put-online.ts";
-import type { TelemetryOptions } from "../compose/telemetry.ts";
+import { type OtlpSignal, otlpSignals, type TelemetryOptions } from "../compose/telemetry.ts";
 import type { LiveSettings } from "../configuration/live.ts";
 import type { Settled } from "../configuration/settle.ts";
 import type { CommandIo } from "./io.ts";
@@ -10,6 +11,8 @@ import type { CommandIo } from "./io.ts";
 export interface ObserveOptions {
   readonly logLevel: NonNullable<TelemetryOptions["logLevel"]>;
   readonly otlp?: string;
+  readonly otlpSignals?: readonly OtlpSignal[];
+  readonly otlpInterval: number;
   readonly traceRate: number;
   readonly cacheSize: number;
   readonly drainSeconds: number;
@@ -29,8 +32,14 @@ export function observeOptions(
     )
     .option(
       "--otlp <url>",
-      "send traces to this OpenTelemetry collector (OTLP over HTTP); credentials come from OTEL_EXPORTER_OTLP_HEADERS, the name from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES",
+      "send telemetry to this OpenTelemetry collector (OTLP over HTTP); credentials come from OTEL_EXPORTER_OTLP_HEADERS, the name from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES",
     )
+    .option(
+      "--otlp-signals <list>",
+      "what to send there, with commas between: traces, metrics, logs (default: traces)",
+      signalsOf,
+    )
+    .option("--otlp-interval <s>", "time between two sendings of metrics", number("otlp-interval", 1), 60)
     .option(
       "--trace-rate <n>",
       "trace one in N requests whose sender did not decide",
@@ -57,13 +66,25 @@ export function observeOptions(
     );
 }
 
+/** Reads `traces,metrics`. Throws `invalid-input` for other words, and for one that is named twice. */
+function signalsOf(text: string): readonly OtlpSignal[] {
+  const names = text.split(",").map((one) => one.trim());
+  const signals = otlpSignals.filter((one) => names.includes(one));
+  if (signals.length === names.length) return signals;
+  throw new LongshoreError(
+    "invalid-input",
+    "resolve",
+    `--otlp-signals wants some of ${otlpSignals.join(",")}, each once, not '${text.slice(0, 80)}'`,
+  );
+}
+
 /** `name=value,name=value` with percent-encoded values, as OpenTelemetry has it. */
 function headersOf(text: string | undefined): Readonly<Record<string, string>> {
   const pairs = Object.entries(pairsOf(text)).map(([name, value]) => [name.toLowerCase(), value]);
   return Object.fromEntries(pairs) as Readonly<Record<string, string>>;
 }
 
-/** The source that traces name: `OTEL_RESOURCE_ATTRIBUTES`, and `OTEL_SERVICE_NAME` before a name in those. */
+/** The source that telemetry names: `OTEL_RESOURCE_ATTRIBUTES`, and `OTEL_SERVICE_NAME` before a name in those. */
 function resourceOf(environment: CommandIo["environment"]): Readonly<Record<string, string>> {
   const name = environment["OTEL_SERVICE_NAME"];
   const named = name === undefined || name === "" ? {} : { "service.name": name };
@@ -100,7 +121,10 @@ export function observeServeOptions(
   io: CommandIo,
   live?: LiveSettings,
 ): Partial<OnlineOptions> {
-  const { logLevel, otlp, traceRate, cacheSize } = options;
+  const { logLevel, otlp, otlpSignals, otlpInterval, traceRate, cacheSize } = options;
+  if (otlpSignals && otlp === undefined) {
+    throw new LongshoreError("invalid-input", "resolve", "--otlp-signals needs --otlp: where to send them");
+  }
   return {
     cacheBytes: cacheSize,
     telemetry: {
@@ -111,7 +135,12 @@ export function observeServeOptions(
       ...(live ? { follow: (apply) => live.follow((settled) => apply(liveOf(settled))) } : {}),
       ...(otlp === undefined
         ? {}
-        : { otlp, otlpHeaders: headersOf(io.environment["OTEL_EXPORTER_OTLP_HEADERS"]) }),
+        : {
+            otlp,
+            ...(otlpSignals ? { otlpSignals } : {}),
+            otlpIntervalMs: otlpInterval * 1000,
+            otlpHeaders: headersOf(io.environment["OTEL_EXPORTER_OTLP_HEADERS"]),
+          }),
     },
   };
 }

@@ -4,6 +4,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   LongshoreError,
+  type LongshoreEvent,
   type ModelDescription,
   type Observer,
   type StageTime,
@@ -16,12 +17,15 @@ import {
   bodyLength,
   traceFromHeaders,
   ownCall,
+  pathPattern,
   type Route,
   totalBytes,
   watched,
   watchedChunks,
 } from "@longshore/core/internal";
 import type { Telemetry } from "./telemetry.ts";
+
+type TracedWire = NonNullable<(LongshoreEvent & { readonly kind: "exchange-began" })["wire"]>;
 
 /** The parts that make events. */
 interface EventParts {
@@ -36,6 +40,23 @@ export interface ExchangeEvents {
   begin(call: Call, route: Route | undefined): Call;
   /** The reply is there, and it ends the exchange: at once, or with the last of what it streams. */
   end(response: WireResponse): WireResponse;
+}
+
+/** Longest path and host in a span: senders choose them. */
+const maxAddress = 256;
+
+/** A request in the terms of its protocol. */
+function wireOf({ method, path, headers, peer, rpc }: WireRequest): TracedWire {
+  const pattern = pathPattern(path);
+  const host = headers["host"];
+  return {
+    method,
+    path: path.split("?", 1).join("").slice(0, maxAddress),
+    encrypted: peer?.encrypted === true,
+    ...(pattern === undefined ? {} : { pattern }),
+    ...(host === undefined ? {} : { host: host.slice(0, maxAddress) }),
+    ...(rpc === undefined ? {} : { rpc }),
+  };
 }
 
 /** Entries of a list, after which `end` is called, also when their reader leaves. */
@@ -82,7 +103,7 @@ class EventsOfExchange implements ExchangeEvents {
       callId,
       route: route?.kind ?? "unknown",
       tenant: call.tenant,
-      ...(recorded && trace ? { trace } : {}),
+      ...(recorded && trace ? { trace, wire: wireOf(this.#request) } : {}),
       ...(parentSpanId === undefined ? {} : { parentSpanId }),
     });
     if (recorded) {

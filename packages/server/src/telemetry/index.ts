@@ -7,11 +7,29 @@ export {
 } from "./counters.ts";
 export { demandMetrics } from "./demand.ts";
 export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
-export { createLog, type Log, type LogFields, type LogLevel, type LogSettings, settingsFor } from "./log.ts";
+export {
+  createLog,
+  type Log,
+  type LogFields,
+  type LogLevel,
+  type LogRecord,
+  type LogSettings,
+  settingsFor,
+} from "./log.ts";
 export { type MachineUse, requestDurationBounds } from "./metrics.ts";
-export { otlpExporter, type OtlpParts, type SpanExporter, type SpanOutcome } from "./otlp.ts";
+export {
+  type LogExporter,
+  type MetricExporter,
+  otlpExporter,
+  otlpLogExporter,
+  otlpMetricExporter,
+  type OtlpParts,
+  type SpanExporter,
+  type SpanOutcome,
+} from "./otlp.ts";
 export {
   bounds,
+  type Counter,
   counter,
   type Family,
   gauge,

@@ -15,6 +15,16 @@ export interface LogSettings {
 /** The fields of a line besides time and level. Never inputs, outputs or credentials. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
+/** A line before it is text, for exporters. */
+export interface LogRecord {
+  /** Milliseconds since the Unix epoch. */
+  readonly wallMs: number;
+  readonly level: LogLevel;
+  readonly event: string;
+  /** Texts are cut as in lines. */
+  readonly fields: LogFields;
+}
+
 /** Structured logs: one JSON object a line. Levels can be changed while the server runs. */
 export interface Log {
   settings(): LogSettings;
@@ -36,11 +46,13 @@ const maxText = 2000;
 /**
  * @param write Takes one line, without its line end. It is called while requests are served, so it must not wait.
  * @param level What is written at first. Default `info`.
+ * @param take Takes the same lines as records and returns at once. Default: none does.
  */
 export function createLog(
   clock: Clock,
   write: (line: string) => void,
   level: LogLevel | "none" = "info",
+  take?: (record: LogRecord) => void,
 ): Log {
   let settings = settingsFor(level);
   const writes = (wanted: LogLevel): boolean =>
@@ -53,15 +65,13 @@ export function createLog(
     writes,
     line(wanted, event, fields) {
       if (!writes(wanted)) return;
-      const object: Record<string, unknown> = {
-        time: new Date(clock.wallMs()).toISOString(),
-        level: wanted,
-        event,
-      };
+      const wallMs = clock.wallMs();
+      const cut: Record<string, string | number | boolean> = {};
       for (const [key, value] of Object.entries(fields)) {
-        if (value !== undefined) object[key] = typeof value === "string" ? value.slice(0, maxText) : value;
+        if (value !== undefined) cut[key] = typeof value === "string" ? value.slice(0, maxText) : value;
       }
-      write(JSON.stringify(object));
+      write(JSON.stringify({ time: new Date(wallMs).toISOString(), level: wanted, event, ...cut }));
+      take?.({ wallMs, level: wanted, event, fields: cut });
     },
   };
 }

@@ -178,6 +178,8 @@ export interface Metrics {
   readonly sent: Counter;
   readonly sentSeconds: Histogram;
   readonly spans: Counter;
+  readonly logRecords: Counter;
+  readonly metricPoints: Counter;
   readonly directoryChanges: Counter;
   readonly answerChecks: Counter;
   readonly providerLoads: Counter;
@@ -186,6 +188,8 @@ export interface Metrics {
   readonly quarantines: Counter;
   readonly demand: DemandMetrics;
   cache: { readonly entries: number; readonly bytes: number; readonly maxBytes: number } | undefined;
+  /** All metrics as they are now. */
+  families(): Iterable<Family>;
   /** The metrics of what a reader sees, as text in pieces; see `metricsText`. */
   text(form: MetricsForm, sees: Sees): Generator<void, readonly Uint8Array[]>;
 }
@@ -259,6 +263,12 @@ export function createMetrics(parts: MetricsParts): Metrics {
       seconds,
     ),
     spans: counter("longshore_trace_spans_total", "Spans by what became of them", ["outcome"]),
+    logRecords: counter("longshore_log_records_total", "Log records for the collector by outcome", [
+      "outcome",
+    ]),
+    metricPoints: counter("longshore_metric_points_total", "Points of metrics for the collector by outcome", [
+      "outcome",
+    ]),
     directoryChanges: counter(
       "longshore_directory_changes_total",
       "Endpoints that came, changed, went, were not believed or did not say yet where they are",
@@ -289,6 +299,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
     ...own,
     demand,
     cache: undefined,
+    families,
     text: (form, sees) => metricsText(families(), form, sees),
   };
   function* families(): Iterable<Family> {

@@ -1,4 +1,4 @@
-import type { LongshoreEvent, Random, TraceContext } from "@longshore/core";
+import { type LongshoreEvent, type Random, type Reason, reasons, type TraceContext } from "@longshore/core";
 import { dropOldest, newSpanId } from "@longshore/core/internal";
 
 /** Another span that one belongs to without lying in it. */
@@ -28,13 +28,43 @@ interface Open {
   readonly parentSpanId: string | undefined;
   readonly startMs: number;
   readonly attributes: Record<string, string | number | boolean>;
+  readonly isRpc: boolean;
   name: string;
-  failure: string | undefined;
+  failure: Reason | undefined;
 }
 
 interface OpenBatch {
   readonly startMs: number;
   readonly members: readonly TraceContext[];
+}
+
+/** What OpenTelemetry's conventions for generative models want of requests for text. */
+const generates = {
+  "gen_ai.operation.name": "text_completion",
+  "gen_ai.provider.name": "longshore",
+  "gen_ai.output.type": "text",
+};
+
+/** A request by OpenTelemetry's conventions for HTTP servers or for gRPC. */
+function wireAttributes(wire: NonNullable<EventOf<"exchange-began">["wire"]>): Span["attributes"] {
+  const { method, path, pattern, encrypted, host, rpc } = wire;
+  const server = host === undefined ? {} : addressAttributes(host);
+  if (rpc !== undefined) return { "rpc.system.name": "grpc", "rpc.method": rpc, ...server };
+  return {
+    "http.request.method": method,
+    "url.path": path,
+    "url.scheme": encrypted ? "https" : "http",
+    ...(pattern === undefined ? {} : { "http.route": pattern }),
+    ...server,
+  };
+}
+
+function addressAttributes(host: string): Span["attributes"] {
+  const [, name = host, port] = /^(.*?)(?::(\d{1,5}))?$/.exec(host) ?? [];
+  return {
+    "server.address": name.replace(/^\[(.*)\]$/, "$1"),
+    ...(port === undefined ? {} : { "server.port": Number(port) }),
+  };
 }
 
 /** Requests that are traced at one time; the oldest goes. */
@@ -97,7 +127,7 @@ export function spanMaker(
 
   return {
     traceOf: (callId) => open.get(callId)?.trace,
-    exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant }) {
+    exchangeBegan({ callId, trace, parentSpanId, atMs, route, tenant, wire }) {
       if (!trace?.sampled) return;
       // A span whose reply is never read never ends.
       dropOldest(open, maxOpen - 1);
@@ -105,7 +135,14 @@ export function spanMaker(
         trace,
         parentSpanId,
         startMs: atMs,
-        attributes: { "longshore.route": route, "longshore.tenant": tenant, "longshore.request": callId },
+        attributes: {
+          "longshore.route": route,
+          "longshore.tenant": tenant,
+          "longshore.request": callId,
+          ...(wire ? wireAttributes(wire) : {}),
+          ...(route.startsWith("generate") ? generates : {}),
+        },
+        isRpc: wire?.rpc !== undefined,
         name: route,
         failure: undefined,
       });
@@ -116,12 +153,16 @@ export function spanMaker(
       request.name = `${request.name} ${model}`;
       request.attributes["longshore.model"] = model;
       request.attributes["longshore.version"] = version;
+      if ("gen_ai.operation.name" in request.attributes) request.attributes["gen_ai.request.model"] = model;
     },
     exchangeEnded({ callId, atMs, status }) {
       const request = find(callId);
       if (!request) return;
       open.delete(callId);
-      const { trace, parentSpanId, startMs, attributes, name, failure } = request;
+      const { trace, parentSpanId, startMs, attributes, name, failure, isRpc } = request;
+      const outcome = isRpc
+        ? { "rpc.response.status_code": failure === undefined ? "OK" : reasons[failure].code }
+        : { "http.response.status_code": status };
       give({
         traceId: trace.traceId,
         spanId: trace.spanId,
@@ -131,7 +172,7 @@ export function spanMaker(
         kind: "server",
         startMs: wallOf(startMs),
         endMs: wallOf(atMs),
-        attributes: { ...attributes, "http.response.status_code": status },
+        attributes: { ...attributes, ...outcome },
         links: [],
         // By convention what the sender did wrong is no failure of the server's span.
         ...(status >= 500 ? { failure: failure ?? `status ${status}` } : {}),

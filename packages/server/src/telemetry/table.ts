@@ -1,6 +1,6 @@
 import { type LongshoreEvent, type Reason, reasons } from "@longshore/core";
 import { dropOldest } from "@longshore/core/internal";
-import type { Log } from "./log.ts";
+import type { Log, LogFields } from "./log.ts";
 import { inferenceEnded, type Metrics } from "./metrics.ts";
 import type { SpanMaker } from "./spans.ts";
 
@@ -23,8 +23,10 @@ type Mapping<Kind extends LongshoreEvent["kind"]> = (
   sinks: Sinks,
 ) => void;
 
-function traceId({ spans }: Sinks, callId: string): string | undefined {
-  return spans.traceOf(callId)?.traceId;
+/** The span that a line belongs to, if its request is traced. */
+function spanOf({ spans }: Sinks, callId: string): LogFields {
+  const trace = spans.traceOf(callId);
+  return trace ? { traceId: trace.traceId, spanId: trace.spanId } : {};
 }
 
 /**
@@ -41,7 +43,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
         request: callId,
         status,
         tookMs,
-        traceId: traceId(sinks, callId),
+        ...spanOf(sinks, callId),
       });
     }
     sinks.spans.exchangeEnded(event);
@@ -96,7 +98,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
       reason,
       stage,
       message,
-      traceId: traceId(sinks, callId),
+      ...spanOf(sinks, callId),
     });
   },
   "model-state": ({ model, version, state }, { metrics, log }) => {

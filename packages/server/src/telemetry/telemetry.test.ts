@@ -29,7 +29,9 @@ import {
 import { createHandler } from "../api/index.ts";
 import type { CountAndTime } from "./counters.ts";
 import { createLog } from "./log.ts";
-import { otlpExporter, otlpTraces } from "./otlp.ts";
+import { otlpTraces } from "./otlp-json.ts";
+import { otlpExporter, otlpLogExporter, otlpMetricExporter } from "./otlp.ts";
+import { counter, gauge, histogram } from "./registry.ts";
 import type { Span } from "./spans.ts";
 import { createTelemetry } from "./telemetry.ts";
 import { createTracing, type TraceSettings } from "./tracing.ts";
@@ -171,6 +173,53 @@ describe("traces", () => {
     const run = told().find(({ name }) => name === "run dense")!;
     expect(run.endMs - run.startMs).toBe(10);
     expect(new Set(told().map(({ spanId }) => spanId)).size).toBe(told().length);
+  });
+
+  it("name requests by the conventions for HTTP, gRPC and generative models, and no query", async () => {
+    const { clock, handler, told } = world();
+    const asked = (path: string, more: object = {}) =>
+      handler(
+        {
+          method: "POST",
+          path,
+          headers: { host: "[::1]:8000" },
+          body: emptyBody,
+          peer: { address: "::1", loopback: true, encrypted: true },
+          ...more,
+        },
+        housekeepingCall(path),
+      );
+    await clock.finish(asked("/v2/models/dense/versions/1/infer?key=secret"));
+    await clock.finish(asked("/v2/models/dense/infer", { rpc: "inference.GRPCInferenceService/ModelInfer" }));
+    await clock.finish(asked("/v2/models/nothing/generate"));
+    await clock.finish(asked(`/${"x".repeat(1000)}`));
+    const [http, rpc, text, nowhere] = told()
+      .filter(({ kind }) => kind === "server")
+      .map(({ attributes }) => attributes);
+    expect(http).toMatchObject({
+      "http.request.method": "POST",
+      "http.route": "/v2/models/{model}/versions/{version}/infer",
+      "url.path": "/v2/models/dense/versions/1/infer",
+      "url.scheme": "https",
+      "server.address": "::1",
+      "server.port": 8000,
+      "http.response.status_code": 400,
+      "error.type": "invalid-input",
+    });
+    expect(rpc).toMatchObject({
+      "rpc.system.name": "grpc",
+      "rpc.method": "inference.GRPCInferenceService/ModelInfer",
+      "rpc.response.status_code": "INVALID_ARGUMENT",
+      "server.port": 8000,
+    });
+    expect(Object.keys(rpc!).filter((key) => key.startsWith("http."))).toEqual([]);
+    expect(text).toMatchObject({
+      "gen_ai.operation.name": "text_completion",
+      "gen_ai.provider.name": "longshore",
+    });
+    expect(Object.keys(http!).filter((key) => key.startsWith("gen_ai."))).toEqual([]);
+    expect(nowhere!["http.route"]).toBeUndefined();
+    expect(String(nowhere!["url.path"]).length).toBe(256);
   });
 
   it("link a batch to all requests that shared it", async () => {
@@ -494,6 +543,7 @@ describe("logs", () => {
         stage: "admission",
         message: expect.stringContaining("shutting down"),
         traceId: "a".repeat(32),
+        spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
       },
     ]);
     expect(JSON.stringify(lines)).not.toContain("31337");
@@ -715,7 +765,11 @@ describe("the exporter", () => {
     failure: "run-failed",
   };
 
-  function exporter(answer: (attempt: number) => number | Promise<number>, more: object = {}) {
+  function exporter(
+    answer: (attempt: number) => number | Promise<number>,
+    more: object = {},
+    reply?: object,
+  ) {
     const clock = manualClock();
     const bodies: { resourceSpans: { scopeSpans: { spans: object[] }[] }[] }[] = [];
     const outcomes: Record<string, number> = {};
@@ -724,7 +778,8 @@ describe("the exporter", () => {
       async send({ body, path, headers }) {
         expect([path, headers["content-type"]]).toEqual(["/v1/traces", "application/json"]);
         bodies.push(JSON.parse(new TextDecoder().decode(await readBody(body, { maxBytes: 1e7 }))));
-        return { status: await answer(bodies.length), headers: {}, body: emptyBody };
+        const parts = reply ? [new TextEncoder().encode(JSON.stringify(reply))] : [];
+        return { status: await answer(bodies.length), headers: {}, body: { kind: "parts", parts } };
       },
       close: async () => undefined,
     };
@@ -811,5 +866,177 @@ describe("the exporter", () => {
     refused.made.give(span);
     await refused.clock.advance(60_000);
     expect([refused.outcomes, refused.sent()]).toEqual([{ failed: 1 }, [1]]);
+  });
+
+  it("counts what a collector took and refused in one request", async () => {
+    const { clock, made, outcomes } = exporter(() => 200, {}, { partialSuccess: { rejectedSpans: "2" } });
+    for (let index = 0; index < 5; index++) made.give(span);
+    await clock.advance(2000);
+    expect(outcomes).toEqual({ exported: 3, failed: 2 });
+  });
+});
+
+describe("logs and metrics for a collector", () => {
+  /** A collector that takes all, with what it got by path. */
+  function collector() {
+    const clock = manualClock();
+    const got: { readonly path: string; readonly body: Record<string, unknown> }[] = [];
+    const outcomes: Record<string, number> = {};
+    const transport: Transport = {
+      progress: "none",
+      async send({ body, path }) {
+        const text = new TextDecoder().decode(await readBody(body, { maxBytes: 1e7 }));
+        got.push({ path, body: JSON.parse(text) as Record<string, unknown> });
+        return { status: 200, headers: {}, body: emptyBody };
+      },
+      close: async () => undefined,
+    };
+    const counted = (outcome: string, items: number): void => {
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + items;
+    };
+    return { clock, got, outcomes, parts: { transport, clock, counted } };
+  }
+
+  it("sends log records with severity, span and fields, of the levels that are written", async () => {
+    const { clock, got, outcomes, parts } = collector();
+    const made = otlpLogExporter({ ...parts, resource: { "service.name": "edge" } });
+    const log = createLog(
+      clock,
+      () => undefined,
+      "info",
+      (record) => made.give(record),
+    );
+    const trace = { traceId: "a".repeat(32), spanId: "b".repeat(16) };
+    log.line("warning", "failure", { request: "r1", reason: "run-failed", message: "it broke", ...trace });
+    log.line("verbose", "exchange", { request: "r1" });
+    await clock.finish(made.close());
+    const at = `${BigInt(clock.wallMs()) * 1_000_000n}`;
+    expect(got).toEqual([
+      {
+        path: "/v1/logs",
+        body: {
+          resourceLogs: [
+            {
+              resource: { attributes: [{ key: "service.name", value: { stringValue: "edge" } }] },
+              scopeLogs: [
+                {
+                  scope: { name: "longshore" },
+                  logRecords: [
+                    {
+                      timeUnixNano: at,
+                      observedTimeUnixNano: at,
+                      severityNumber: 13,
+                      severityText: "WARN",
+                      eventName: "longshore.failure",
+                      body: { stringValue: "it broke" },
+                      attributes: [
+                        { key: "longshore.request", value: { stringValue: "r1" } },
+                        { key: "error.type", value: { stringValue: "run-failed" } },
+                      ],
+                      ...trace,
+                      flags: 1,
+                    },
+                  ],
+                },
+              ],
+            },
+          ],
+        },
+      },
+    ]);
+    expect(outcomes).toEqual({ exported: 1 });
+  });
+
+  /** The metrics of all requests to a collector, by name. */
+  function metricsOf(got: readonly { readonly body: Record<string, unknown> }[]) {
+    interface Metric {
+      readonly name: string;
+      readonly unit: string;
+      readonly sum?: { readonly dataPoints: Record<string, unknown>[]; readonly isMonotonic: boolean };
+      readonly gauge?: { readonly dataPoints: Record<string, unknown>[] };
+      readonly histogram?: { readonly dataPoints: Record<string, unknown>[] };
+    }
+    const bodies = got as unknown as readonly {
+      readonly body: { readonly resourceMetrics: { scopeMetrics: { metrics: Metric[] }[] }[] };
+    }[];
+    return bodies.map(({ body }) => body.resourceMetrics.flatMap((one) => one.scopeMetrics[0]!.metrics));
+  }
+
+  it("sends counters, gauges and histograms as they are, at each interval and at the end", async () => {
+    const { clock, got, outcomes, parts } = collector();
+    const replies = counter("longshore_replies_total", "Replies", ["status"]);
+    const times = histogram("longshore_request_duration_seconds", "Time", ["model"], [0.1, 0.2]);
+    const exemplar = { traceId: "c".repeat(32), value: 0.15, atSeconds: 3 };
+    replies.add(["200"], 2);
+    times.observe(["ocr"], 0.15, exemplar);
+    times.observe(["ocr"], 0.5);
+    const age = gauge("longshore_load_queue_seconds", "Wait", () => [[[], 1.5]]);
+    const none = gauge("longshore_nothing", "No number", () => [[[], Number.NaN]]);
+    const startMs = clock.wallMs();
+    const made = otlpMetricExporter({ ...parts, read: () => [replies, times, age, none], intervalMs: 1000 });
+    await clock.advance(999);
+    expect(got).toEqual([]);
+    await clock.advance(1);
+    const nano = (ms: number): string => `${BigInt(ms) * 1_000_000n}`;
+    const since = { startTimeUnixNano: nano(startMs), timeUnixNano: nano(startMs + 1000) };
+    const label = (key: string, value: string): object => ({ key, value: { stringValue: value } });
+    expect(got.map(({ path }) => path)).toEqual(["/v1/metrics"]);
+    expect(metricsOf(got)).toEqual([
+      [
+        {
+          name: "longshore_replies_total",
+          description: "Replies",
+          unit: "",
+          sum: {
+            aggregationTemporality: 2,
+            isMonotonic: true,
+            dataPoints: [{ attributes: [label("status", "200")], ...since, asDouble: 2 }],
+          },
+        },
+        {
+          name: "longshore_request_duration_seconds",
+          description: "Time",
+          unit: "s",
+          histogram: {
+            aggregationTemporality: 2,
+            dataPoints: [
+              {
+                attributes: [label("model", "ocr")],
+                ...since,
+                count: "2",
+                sum: 0.65,
+                bucketCounts: ["0", "1", "1"],
+                explicitBounds: [0.1, 0.2],
+                exemplars: [{ timeUnixNano: nano(3000), asDouble: 0.15, traceId: "c".repeat(32) }],
+              },
+            ],
+          },
+        },
+        {
+          name: "longshore_load_queue_seconds",
+          description: "Wait",
+          unit: "s",
+          gauge: { dataPoints: [{ attributes: [], timeUnixNano: nano(startMs + 1000), asDouble: 1.5 }] },
+        },
+      ],
+    ]);
+    expect(outcomes).toEqual({ exported: 3 });
+    replies.add(["200"]);
+    await clock.finish(made.close());
+    expect(metricsOf(got)[1]![0]!.sum!.dataPoints[0]).toMatchObject({ asDouble: 3 });
+    expect(clock.armed()).toBe(0);
+    await clock.finish(made.close());
+    expect(got.length).toBe(2);
+  });
+
+  it("splits thousands of series over several requests", async () => {
+    const { clock, got, outcomes, parts } = collector();
+    const many = counter("longshore_many_total", "Many", ["at"]);
+    for (let at = 0; at < 1300; at++) many.add([String(at)]);
+    const made = otlpMetricExporter({ ...parts, read: () => [many] });
+    await clock.finish(made.close());
+    const sizes = metricsOf(got).map(([one]) => one!.sum!.dataPoints.length);
+    expect(sizes).toEqual([512, 512, 276]);
+    expect(outcomes).toEqual({ exported: 1300 });
   });
 });

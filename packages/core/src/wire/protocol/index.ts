@@ -75,6 +75,7 @@ export {
   type ModelAddress,
   modelPath,
   parseRoute,
+  pathPattern,
   type Route,
   segmentPath,
 } from "./route.ts";

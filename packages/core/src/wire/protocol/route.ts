@@ -161,6 +161,11 @@ function pathOf(target: string): string {
   return at < 0 ? target : target.slice(0, at);
 }
 
+/** The path of the table that a target fits, such as `/v2/models/{model}/infer`; undefined where there is nothing at the path. */
+export function pathPattern(target: string): string | undefined {
+  return patternOf(pathOf(target))?.pattern.segments.join("/");
+}
+
 function verbsOf(entries: readonly RouteEntry[]): string {
   const verbs = new Set(entries.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method])));
   return [...verbs, "OPTIONS"].join(", ");

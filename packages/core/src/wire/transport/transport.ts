@@ -58,6 +58,8 @@ export interface WireRequest {
   readonly message?: IncomingMessage;
   /** Set where it is received, never by the sender. */
   readonly peer?: Peer;
+  /** The method of gRPC that it came by: `package.Service/Method`. Undefined for HTTP. Set where it is received. */
+  readonly rpc?: string;
   /** The surfaces of the receiving listener; undefined for all. Set where it is received. */
   readonly surfaces?: readonly Surface[];
 }

@@ -209,6 +209,19 @@ export type LongshoreEvent =
       readonly trace?: TraceContext;
       /** The sender's span. */
       readonly parentSpanId?: string;
+      /** The request in the terms of its protocol; only of exchanges that are traced. */
+      readonly wire?: {
+        readonly method: string;
+        /** Without the query. */
+        readonly path: string;
+        /** The path with names in braces for what varies; undefined where nothing is at the path. */
+        readonly pattern?: string;
+        readonly encrypted: boolean;
+        /** The server as the sender addressed it, with a port where it stated one. */
+        readonly host?: string;
+        /** The method of gRPC: `package.Service/Method`. Undefined for HTTP. */
+        readonly rpc?: string;
+      };
     }
   | {
       /** A request for inference of a model arrived that is here, or that no server has yet. */
