@@ -21,6 +21,7 @@ import { openapiPart } from "./parts/openapi.ts";
 import { otherServersPart } from "./parts/other-servers.ts";
 import type { Outcome, Part } from "./parts/part.ts";
 import { perfAnalyzerPart } from "./parts/perf-analyzer.ts";
+import { oidcPart } from "./parts/oidc.ts";
 import { otelPart } from "./parts/otel.ts";
 import { pagesPart } from "./parts/pages.ts";
 import { partsOfModelsPart } from "./parts/parts-of-models.ts";
@@ -52,6 +53,7 @@ const parts: readonly Part[] = [
   natsPart,
   dnsPart,
   observePart,
+  oidcPart,
   otelPart,
   otherServersPart,
   pagesPart,

@@ -20,6 +20,7 @@ export {
   type MonitoringTools,
   nameServer,
   natsServer,
+  openIdProvider,
   perfAnalyzer,
   podman,
   quantiser,

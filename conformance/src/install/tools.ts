@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { installed, Unavailable } from "./cache.ts";
 import { debianTools, type DebianTools } from "./debian.ts";
 import { goTool } from "./go.ts";
+import { npmTools } from "./npm.ts";
 import { pythonTools, type PythonTools } from "./python.ts";
 import { must } from "./run.ts";
 
@@ -103,6 +104,11 @@ const chromiumLibraries: readonly string[] = (
 export async function natsServer(): Promise<string> {
   const { folder } = await debianTools("nats", ["nats-server"]);
   return join(folder, "usr", "sbin", "nats-server");
+}
+
+/** An OpenID Provider that passes the certification of the OpenID Foundation: the module to import. */
+export async function openIdProvider(): Promise<string> {
+  return join(await npmTools("oidc-provider", ["oidc-provider@9.13.3"]), "oidc-provider", "lib", "index.js");
 }
 
 /** The package manager of Kubernetes. */
@@ -218,6 +224,7 @@ export async function installAll(): Promise<void> {
     monitoringTools,
     nameServer,
     natsServer,
+    openIdProvider,
     perfAnalyzer,
     podman,
     registryServer,
