@@ -292,7 +292,7 @@ export {
   microgramsOf,
   readObjective,
 } from "./decide/goal/index.ts";
-export { type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
+export { policyAtGateway, type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
   createScaler,
   type DemandSample,

@@ -92,6 +92,8 @@ export interface EngineParts {
   readonly resources?: Readonly<Record<string, number>>;
   /** Data classes of requests that run here; others are refused. Default: the sender's policy decides. */
   readonly dataClasses?: readonly DataClass[];
+  /** The data classes that this endpoint's policy names: a step that declassifies to another one is refused. Default: any. */
+  readonly classes?: NonNullable<RepositoryParts["classes"]>;
   /** Whether models are served only once they were loaded. Default false: each is read at its first request. */
   readonly explicit?: boolean;
   /** Whether copies of a model that want a GPU may have a processor instead. Default false. */

@@ -143,8 +143,11 @@ class EngineHere implements Engine {
       forgetsInputs: true,
       ...(lacks ? { lacks: (segment) => this.#lacks(segment, lacks) } : {}),
     };
+    const choosing = parts.runtimes.filter(({ providers }) => providers !== undefined);
+    const tells = choosing.length > 0 && choosing.every(({ known }) => known !== undefined);
     const repository = modelRepository({
       ...parts,
+      ...(tells ? { knownProviders: choosing.flatMap(({ known = [] }) => known) } : {}),
       defaultInstances: this.#limits.defaultInstances,
       firstProvider: (listed) => {
         const own = parts.runtimes.find(({ providers }) => providers !== undefined);

@@ -10,7 +10,10 @@ export interface IndexEntry {
   readonly name: string;
   readonly version: string;
   readonly state: ModelState;
-  /** Why it is unavailable, why newer content is not served, or why a profile in its folder is not used. */
+  /**
+   * Why it is unavailable, why newer content is not served, why it runs on the processor instead of a GPU, or why a profile in its folder
+   * is not used.
+   */
   readonly reason?: string;
 }
 
@@ -24,6 +27,8 @@ export interface IndexFacts {
   models(): readonly string[];
   /** Why something is not served, or nothing newer, by `<model>/<version>`, and `<model>/` of the model itself. */
   readonly problems: ReadonlyMap<string, string>;
+  /** Why it runs otherwise than its configuration asks: on the processor instead of a GPU. */
+  notAsAsked(loaded: LoadedVersion): string | undefined;
   loading(model: string, version: string): boolean;
   unloading(model: string): boolean;
 }
@@ -107,7 +112,7 @@ function entryOf(
   if (facts.unloading(name)) return { name, version, state: "unloading" };
   if (loaded) {
     const newer = problem === undefined ? undefined : `newer content is not served: ${problem}`;
-    const reason = newer ?? loaded.profileIgnored;
+    const reason = newer ?? facts.notAsAsked(loaded) ?? loaded.profileIgnored;
     return { name, version, state: "ready", ...(reason === undefined ? {} : { reason }) };
   }
   // Also where it was unloaded, or failed, before.

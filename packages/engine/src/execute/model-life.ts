@@ -9,7 +9,9 @@ import {
   type ModelSource,
   type Program,
   type Renewal,
+  wantsGpu,
 } from "../repository/index.ts";
+import { onProcessor } from "../runtime/index.ts";
 import type { GraphPool } from "../schedule/index.ts";
 import { lines } from "../sequence/index.ts";
 import {
@@ -64,6 +66,19 @@ export interface ModelLifeParts {
   /** The program that `load` warms: the default variant of this endpoint. */
   readonly defaultProgram: (loaded: LoadedVersion) => Program | undefined;
 }
+
+/** Whether a loaded graph that asks for a GPU runs on the processor. */
+function withoutGpu(programs: readonly Program[], pool: Pick<GraphPool, "loaded">): boolean {
+  return programs.some(({ steps }) =>
+    steps.some((step) => {
+      if (step.kind !== "model" || !wantsGpu(step.graph)) return false;
+      const provider = pool.loaded(step.graph, startCut, endCut)?.provider;
+      return provider !== undefined && onProcessor(provider);
+    }),
+  );
+}
+
+const ranWithoutGpu = "it asks for a GPU and runs on the processor (--gpu-fallback)";
 
 export function modelLife(parts: ModelLifeParts): ModelLife {
   const { repository, pool, clock, observer, explicit } = parts;
@@ -376,6 +391,7 @@ export function modelLife(parts: ModelLifeParts): ModelLife {
       [...ready.values()].flatMap(({ loaded }) => (loaded.description.name === model ? [loaded] : [])),
     models: () => [...new Set([...ready.values()].map(({ loaded }) => loaded.description.name))],
     problems,
+    notAsAsked: ({ programs }) => (withoutGpu([...programs.values()], pool) ? ranWithoutGpu : undefined),
     loading: (model, version) => {
       const key = `${model}/${version}`;
       return found.has(key) || [...loads].some((under) => under.has(key));

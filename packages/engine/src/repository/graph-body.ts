@@ -15,8 +15,9 @@ import {
 } from "../configuration/index.ts";
 import { type NamedFiles, storedArtifact, type VersionFiles } from "./files.ts";
 import type { GraphBody, SequenceRules, WarmUp } from "./program.ts";
+import { checkClasses } from "./classes.ts";
 import type { RepositoryParts } from "./read-version.ts";
-import type { ModelSignature } from "./source.ts";
+import type { ModelSignature, ModelStore } from "./source.ts";
 
 /** One model file of a version, completed from its configuration. */
 export async function graphBody(
@@ -33,11 +34,9 @@ export async function graphBody(
   const bad = (path: string, problem: string): Error => badConfiguration(model, config.file, path, problem);
   const facts = files.get(file);
   if (!facts) {
-    throw new LongshoreError(
-      "invalid-model",
-      "resolve",
-      `model ${model} version ${version} has no file ${file}; its files: ${someNames([...files.keys()])}`,
-    );
+    const folder = await isFolder(parts.store, `${model}/${version}`, file);
+    const why = folder ? `is a folder, not a file` : `is missing; its files: ${someNames([...files.keys()])}`;
+    throw new LongshoreError("invalid-model", "resolve", `model ${model} version ${version}: ${file} ${why}`);
   }
   const artifact = storedArtifact(parts.store, `${model}/${version}/${file}`, facts, parts.sha256);
   const signature = await parts.source.inspect(artifact, call);
@@ -66,6 +65,43 @@ export async function graphBody(
     ...(config.sequence ? { sequence: sequenceRules(config.sequence, instances) } : {}),
   };
 }
+
+/**
+ * Why a version cannot be loaded, as far as its configuration and the names of its files tell: no model file is read. Undefined
+ * where nothing speaks against it.
+ */
+export async function foreseenProblem(
+  parts: RepositoryParts,
+  model: string,
+  version: string,
+  config: ModelConfig,
+): Promise<string | undefined> {
+  try {
+    checkClasses(parts, model, config);
+    if (config.pipeline) return undefined;
+    loadedInstances(model, config, parts);
+  } catch (thrown) {
+    return LongshoreError.from(thrown, "resolve", `looking at model ${model}`).message;
+  }
+  const path = `${model}/${version}`;
+  const files = new Set(config.variants.map(({ graph }) => graph ?? config.graph));
+  for (const file of files) {
+    const entries = (await parts.store.list(folderOf(path, file))) ?? [];
+    const found = entries.find(({ name }) => name === nameOf(file));
+    if (!found) return `its file ${file} is missing; there are ${someNames(entries.map(({ name }) => name))}`;
+    if (found.directory) return `${file} is a folder, not a file`;
+  }
+  return undefined;
+}
+
+async function isFolder(store: ModelStore, path: string, file: string): Promise<boolean> {
+  const entries = (await store.list(folderOf(path, file))) ?? [];
+  return entries.some(({ name, directory }) => directory && name === nameOf(file));
+}
+
+const folderOf = (path: string, file: string): string => [path, ...file.split("/").slice(0, -1)].join("/");
+
+const nameOf = (file: string): string => file.slice(file.lastIndexOf("/") + 1);
 
 function sequenceRules(
   { required, strategy }: SequenceConfig,
@@ -98,12 +134,21 @@ async function heldState(
   );
 }
 
-/** Loaded copies; throws `invalid-configuration` where they want a kind of processor that no runtime here uses. */
+/** Loaded copies; throws `invalid-configuration` where they want a provider or a kind of processor that no runtime here has. */
 export function loadedInstances(
   model: string,
   config: ModelConfig,
-  { defaultInstances = 1, gpuFallback = false, accelerators = [] }: RepositoryParts,
+  { defaultInstances = 1, gpuFallback = false, accelerators = [], knownProviders }: RepositoryParts,
 ): readonly InstanceConfig[] {
+  const unknown = knownProviders && config.providers?.find((one) => !knownProviders.includes(one));
+  if (unknown !== undefined) {
+    throw badConfiguration(
+      model,
+      config.file,
+      "providers",
+      `names ${unknown}, which is no execution provider; there are ${knownProviders?.join(", ")}`,
+    );
+  }
   const groups = config.instances;
   const gpus = config.providers?.filter((one) => !onProcessor(one)) ?? accelerators;
   if (groups.some(({ kind }) => kind === "gpu") && gpus.length === 0 && !gpuFallback) {

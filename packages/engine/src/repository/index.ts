@@ -7,6 +7,7 @@ export {
   type ProgramStep,
   type TransformStep,
   valueOfTensor,
+  wantsGpu,
   type WarmUp,
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";

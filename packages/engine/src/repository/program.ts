@@ -84,6 +84,11 @@ interface StepBase {
   readonly declassifiesTo?: DataClass;
 }
 
+/** Whether its configuration asks for a GPU, for some of its instances at least. */
+export function wantsGpu({ instances }: Pick<GraphBody, "instances">): boolean {
+  return instances.some(({ kind }) => kind === "gpu");
+}
+
 /** A step that is code of ours. The chain step is one object for the life of the program, so that a lane may know it. */
 export interface TransformStep extends StepBase {
   readonly kind: "transform";

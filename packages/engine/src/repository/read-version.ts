@@ -1,6 +1,7 @@
 import {
   type Call,
   type Clock,
+  type DataClass,
   LongshoreError,
   type ModelDescription,
   type ModelPorts,
@@ -19,6 +20,7 @@ import {
   programStates,
 } from "./assemble.ts";
 import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
+import { checkClasses } from "./classes.ts";
 import { versionDigest } from "./digest.ts";
 import {
   acceleratorProfileFile,
@@ -65,6 +67,10 @@ export interface RepositoryParts {
   readonly gpuFallback?: boolean;
   /** Execution providers of the runtimes here that use an accelerator. Default: none. */
   readonly accelerators?: readonly string[];
+  /** The data classes that this endpoint's policy names: a step that declassifies to another one is refused. Default: any. */
+  readonly classes?: () => readonly DataClass[] | undefined;
+  /** Every execution provider that the runtimes here may have; other names are refused. Default: any name may be one. */
+  readonly knownProviders?: readonly string[];
   /** The execution provider that is tried first for a model whose configuration lists these. Default: the processor. */
   readonly firstProvider?: (listed: readonly string[] | undefined) => string | undefined;
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
@@ -92,6 +98,7 @@ export async function readVersion(
   call: Call,
 ): Promise<LoadedVersion> {
   const { store, sha256: hash } = parts;
+  checkClasses(parts, model, config);
   const folder = `${model}/${version}`;
   const files = await digestFiles(store, model, folder, hash);
   const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "resolve");

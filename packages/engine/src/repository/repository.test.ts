@@ -36,7 +36,7 @@ const models: MemoryModels = {
 function repository(
   files: Readonly<Record<string, string | Uint8Array>>,
   clock = manualClock(),
-  parts: Pick<RepositoryParts, "accelerators" | "firstProvider"> = {},
+  parts: Pick<RepositoryParts, "accelerators" | "firstProvider" | "classes"> = {},
 ): ModelRepository {
   return modelRepository({
     store: memoryStore(files),
@@ -354,6 +354,31 @@ variants: [{ name: full }, { name: lesser, models: { hear: ${second} }, agreemen
     expect(
       await measuredOn(["cuda"], undefined, { "detect/1/profile.cuda.json": profile("cuda", "sha256:0") }),
     ).toContain("profile.cuda.json was measured on another content");
+  });
+
+  it("refuses a step that declassifies to a class which no policy has, and knows it before the load", async () => {
+    const with_ = (dataClass: string, classes?: () => readonly string[]): ModelRepository =>
+      repository(
+        {
+          ...graph("detect"),
+          "classify/labels.txt": "a\nb\nc",
+          "classify/model.yaml": classify.replace("{ id: soft,", `{ id: soft, declassifiesTo: ${dataClass},`),
+        },
+        manualClock(),
+        classes ? { classes } : {},
+      );
+    const known = (): readonly string[] => ["public", "crops"];
+    const misspelt = with_("pulic", known);
+    const why =
+      "model classify, model.yaml: pipeline step soft declassifiesTo names the data class 'pulic', which no policy here has; known: public, crops";
+    expect(await misspelt.unreadable("classify", "1")).toContain(why);
+    await expect(misspelt.load("classify", undefined, call)).rejects.toMatchObject({
+      reason: "invalid-configuration",
+      message: expect.stringContaining(why) as string,
+    });
+    expect(await with_("crops", known).unreadable("classify", "1")).toBeUndefined();
+    await with_("crops", known).load("classify", undefined, call);
+    await with_("pulic").load("classify", undefined, call);
   });
 
   it("reads a model again after it was forgotten, and those that use it", async () => {

@@ -7,6 +7,7 @@ import {
   type ModelConfig,
   someNames,
 } from "../configuration/index.ts";
+import { foreseenProblem } from "./graph-body.ts";
 import { modelFolders } from "./model-folders.ts";
 import { type FileOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
@@ -24,7 +25,10 @@ export interface ModelRepository {
    * `unknown-model`, `unknown-version`.
    */
   resolve(model: string, version: string | undefined): Promise<string>;
-  /** Why a version cannot be read that was not loaded: a file of its folder that the store cannot read. Nothing is read for it. */
+  /**
+   * Why a version cannot be loaded that was not loaded yet, as far as its configuration and the names of its files tell. No model file is read
+   * for it.
+   */
   unreadable(model: string, version: string): Promise<string | undefined>;
   /** Models that its steps name, of any version of it. Throws `unknown-model`, `invalid-configuration`. */
   uses(model: string): Promise<readonly string[]>;
@@ -147,18 +151,23 @@ export function modelRepository(parts: RepositoryParts): ModelRepository {
     return listed;
   }
 
-  function unreadableOf(
-    { unreadable, parts: own, model }: Reading,
-    version: string,
-  ): Promise<string | undefined> {
+  function unreadableOf(reading: Reading, version: string): Promise<string | undefined> {
+    const { unreadable, parts: own, model } = reading;
     const known = unreadable.get(version);
     if (known) return known;
-    const looked = own.store.list(`${model}/${version}`).then(
-      (entries) =>
-        entries?.find(({ name, problem }) => problem !== undefined && !name.startsWith("."))?.problem,
-      (thrown: unknown) => LongshoreError.from(thrown, "resolve", `looking at model ${model}`).message,
-    );
+    const look = async (): Promise<string | undefined> => {
+      try {
+        const entries = await own.store.list(`${model}/${version}`);
+        const bad = entries?.find(({ name, problem }) => problem !== undefined && !name.startsWith("."));
+        return bad?.problem ?? (await foreseenProblem(own, model, version, await configOf(reading)));
+      } catch (thrown) {
+        return LongshoreError.from(thrown, "resolve", `looking at model ${model}`).message;
+      }
+    };
+    const looked = look();
     unreadable.set(version, looked);
+    // A problem may be mended, without a load.
+    void looked.then((problem) => void (problem !== undefined && unreadable.delete(version)));
     return looked;
   }
 

@@ -7,6 +7,7 @@ import type { ElementBudget } from "./element-budget.ts";
 import type { Lane } from "../lane/index.ts";
 import { type AskKept, type ModelStepParts, type ModelStepResult, runModelStep } from "./model-step.ts";
 import type { SegmentPlan } from "./segment-plan.ts";
+import { wantsGpu } from "../repository/index.ts";
 import { onProcessor } from "../runtime/index.ts";
 import type { RunValues } from "./values.ts";
 
@@ -123,7 +124,8 @@ export function noteRun(
   }
   note({ stage: "queue", name: id, tookMs: queueMs }, runMs);
   note(
-    provider === undefined || onProcessor(provider)
+    // The processor is named only where the model asks for a GPU.
+    provider === undefined || (onProcessor(provider) && !wantsGpu(graph))
       ? { stage: "run", name: id, tookMs: runMs }
       : { stage: "run", name: id, tookMs: runMs, provider },
     0,

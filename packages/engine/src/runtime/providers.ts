@@ -22,5 +22,8 @@ export function inOrder(
   return { order: [...listed.filter((one) => !slow.has(one)), ...slow], slow };
 }
 
+/** The execution providers of ONNX Runtime's builds for Node.js, over all platforms. */
+export const onnxProviders: readonly string[] = ["cpu", "cuda", "tensorrt", "webgpu", "coreml", "dml", "qnn"];
+
 /** Names are those of ONNX Runtime: `cpu`, `cuda`, `tensorrt`, `webgpu`, `coreml`, `dml`. */
 export const providerName: RegExp = /^[a-z][a-z0-9-]{0,31}$/;

@@ -35,6 +35,8 @@ export interface Runtime {
   readonly name: string;
   /** Execution providers that it tries for a model, in this order. Absent: there is one, which computes on the processor. */
   readonly providers?: readonly string[];
+  /** Every provider that it may have on some machine. A name outside this list is a mistake. Absent: it does not tell. */
+  readonly known?: readonly string[];
   /**
    * Why a provider is not faster than the processor on this machine, such as "its adapter is software". Such a provider is tried
    * after the processor, unless the model asks for a GPU. Undefined, or absent: nothing is known against it.

@@ -21,7 +21,7 @@ export function opensFor(
       const attempts = attemptsOn(runtimesFor(parts, graph, runtime), (one) =>
         providerOrder(one, { kind, written: graph.providers, gpuFallback: parts.gpuFallback ?? false }),
       );
-      const open = openFirst(parts, trials, graph, attempts, artifact);
+      const open = openFirst(parts, trials, graph, kind, attempts, artifact);
       for (let index = 0; index < count; index++) {
         opens.push(open);
         const limited = resources.length > 0;
@@ -108,11 +108,12 @@ function openFirst(
   { clock, observer, limits }: GraphPoolParts,
   trials: ProviderTrials,
   { model, version }: GraphBody,
+  kind: ProviderWish["kind"],
   attempts: readonly Attempt[],
   artifact: Artifact,
 ): OpenSession {
   const options: LoadOptions = { threads: limits.threads };
-  const tell = ({ runtime, provider }: Attempt, why: string | undefined): void => {
+  const tell = ({ runtime, provider }: Attempt, taken: boolean, why?: string): void => {
     if (provider === undefined) return;
     observer.record({
       kind: "provider-tried",
@@ -121,13 +122,13 @@ function openFirst(
       version,
       runtime: runtime.name,
       provider,
-      taken: why === undefined,
+      taken,
       ...(why === undefined ? {} : { why }),
     });
   };
   return async (call: Call) => {
     const problems: LongshoreError[] = [];
-    for (const attempt of attempts) if (attempt.after !== undefined) tell(attempt, attempt.after);
+    for (const attempt of attempts) if (attempt.after !== undefined) tell(attempt, false, attempt.after);
     for (const attempt of attempts) {
       const { runtime, provider } = attempt;
       const accelerated = provider !== undefined && !onProcessor(provider);
@@ -135,12 +136,13 @@ function openFirst(
         if (accelerated) await trials.check(runtime, provider, { model, version }, artifact, options, call);
         const chosen = provider === undefined ? options : { ...options, providers: [provider] };
         const session = await runtime.load(artifact, chosen, call);
-        tell(attempt, undefined);
+        const instead = kind === "gpu" && !accelerated;
+        tell(attempt, true, instead ? "the model asks for a GPU, and --gpu-fallback is set" : undefined);
         return session;
       } catch (thrown) {
         if (!LongshoreError.is(thrown) || call.abort.aborted) throw thrown;
         if (thrown.reason !== "unsupported" && !accelerated) throw thrown;
-        if (accelerated) tell(attempt, thrown.message);
+        if (accelerated) tell(attempt, false, thrown.message);
         problems.push(thrown);
       }
     }

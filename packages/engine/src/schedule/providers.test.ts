@@ -41,6 +41,7 @@ interface WorldOptions {
   readonly providers?: readonly string[];
   readonly planted?: Readonly<Record<string, Planted>>;
   readonly slow?: readonly string[];
+  readonly known?: readonly string[];
   readonly yaml?: string;
   readonly pbtxt?: string;
   readonly gpuFallback?: boolean;
@@ -67,6 +68,7 @@ function world(options: WorldOptions) {
   const runtimeOf = (where: string): Runtime => ({
     name: "memory",
     providers,
+    ...(options.known ? { known: options.known } : {}),
     slowHere: (provider) => (slow.includes(provider) ? "its adapter is software" : undefined),
     async load(artifact, { providers: [provider = "none"] = [], ...rest }, own) {
       loads.push(`${provider} ${where}`);
@@ -130,7 +132,9 @@ function world(options: WorldOptions) {
   const tried = () =>
     events.flatMap((event) =>
       event.kind === "provider-tried"
-        ? [`${event.provider} ${event.taken ? "taken" : `passed over: ${event.why}`}`]
+        ? [
+            `${event.provider} ${event.taken ? "taken" : "passed over"}${event.why === undefined ? "" : `: ${event.why}`}`,
+          ]
         : [],
     );
   const provider = async () => {
@@ -138,7 +142,7 @@ function world(options: WorldOptions) {
     expect([...float32View(outputs.get("y")!)]).toEqual([2, 4]);
     return account.stages.find(({ stage }) => stage === "run")?.provider ?? "processor";
   };
-  return { loads, tried, provider, infer };
+  return { loads, tried, provider, infer, index: () => engine.index() };
 }
 
 it("takes the first provider whose answers are those of the processor, after a trial in a process of its own", async () => {
@@ -191,7 +195,39 @@ it("refuses a model that wants a GPU where none works, and falls back where that
     reason: "invalid-configuration",
     message: expect.stringContaining("--providers") as string,
   });
-  expect(await world({ ...broken, gpuFallback: true }).provider()).toBe("processor");
+  expect(await world({ ...broken, gpuFallback: true }).provider()).toBe("cpu");
+});
+
+it("says in log, index and account that the processor runs a model that asks for a GPU", async () => {
+  const pbtxt = 'backend: "onnxruntime" instance_group { kind: KIND_GPU }';
+  const { infer, tried, index } = world({ pbtxt, providers: ["cpu"], gpuFallback: true });
+  const { account } = await infer();
+  expect(account.stages).toContainEqual(expect.objectContaining({ stage: "run", provider: "cpu" }));
+  expect(tried()).toEqual(["cpu taken: the model asks for a GPU, and --gpu-fallback is set"]);
+  expect(await index()).toEqual([
+    expect.objectContaining({
+      state: "ready",
+      reason: "it asks for a GPU and runs on the processor (--gpu-fallback)",
+    }),
+  ]);
+});
+
+it.each([
+  [
+    "a GPU that is not there",
+    "instances: [{ count: 1, kind: gpu }]",
+    "no execution provider for one is configured",
+  ],
+  [
+    "a provider that does not exist",
+    "providers: [bogus, cpu]",
+    "names bogus, which is no execution provider",
+  ],
+])("knows before the first request that a model wants %s", async (_what, yaml, why) => {
+  const { index, infer } = world({ yaml, providers: ["cpu"], known: ["cpu", "gpu"] });
+  const reason = expect.stringContaining(why) as string;
+  expect(await index()).toEqual([{ name: "double", version: "1", state: "unavailable", reason }]);
+  await expect(infer()).rejects.toMatchObject({ reason: "invalid-configuration", message: reason });
 });
 
 it.each(["providers: []", "providers: [CUDA]", "providers: cuda"])(

@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import { policyAtGateway } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
@@ -86,7 +87,7 @@ export async function gateway(command: Command, io: CommandIo): Promise<ExitCode
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
-      ...acceptsOf(live, options.zone),
+      ...acceptsOf(live, options.zone, policyAtGateway),
       ...policyPart(live),
       ...carbonOf(live),
       ...zonesOf(live.now()),

@@ -23,7 +23,7 @@ import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
 import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
-import { acceptsOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
+import { acceptsOf, classesOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 
@@ -85,6 +85,7 @@ export async function serve(command: Command, io: CommandIo): Promise<ExitCode> 
       runtime: options.runtime,
       ...(options.providers ? { providers: options.providers } : {}),
       ...(options.allowClasses ? { dataClasses: options.allowClasses } : {}),
+      classes: classesOf(live, options.allowClasses),
       maxQueued: options.queue,
       workerNiceness: options.workerNiceness,
       allowManagement: options.allowManagement || options.managePort !== undefined,

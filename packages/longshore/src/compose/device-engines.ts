@@ -1,6 +1,6 @@
 import { type Endpoint, LongshoreError } from "@longshore/core";
 import { passThrough } from "@longshore/core/internal";
-import { onProcessor } from "@longshore/engine";
+import { onnxProviders, onProcessor } from "@longshore/engine";
 import { slowProvider } from "@longshore/nodejs";
 import { type EngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
 import { tryProvider } from "./try-runtime.ts";
@@ -47,14 +47,24 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
   };
 }
 
+/** Throws `invalid-input` for a name that no execution provider has. */
+export function checkProviderNames(names: readonly string[]): void {
+  const unknown = names.find((one) => !onnxProviders.includes(one));
+  if (unknown === undefined) return;
+  const why = `there is no execution provider '${unknown}'; there are ${onnxProviders.join(", ")} (longshore doctor tells which work here)`;
+  throw new LongshoreError("invalid-input", "resolve", why);
+}
+
 /**
  * The providers that are worth using on this machine. `passedOver` is called with the reason why another is not: it does not
- * work, or the processor emulates it. The processor always is. Throws `unsupported` where none is left.
+ * work, or the processor emulates it. The processor always is. Throws `unsupported` where none is left, and `invalid-input` for a name that no
+ * provider has.
  */
 export async function usableProviders(
   providers: readonly string[],
   passedOver: (provider: string, why: string) => void,
 ): Promise<readonly string[]> {
+  checkProviderNames(providers);
   const problems: string[] = [];
   const checked = await Promise.all(
     providers.map(async (provider) => {

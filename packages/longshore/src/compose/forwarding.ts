@@ -10,7 +10,7 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import type { BeliefMemory, CarbonIntensity, StatedRates } from "@longshore/core/internal";
-import { ratesOf, type RetryOptions } from "@longshore/core/internal";
+import { policyAtGateway, ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
@@ -114,7 +114,7 @@ function servedGateway(
       rates: ratesOf(prices, "prices", true),
     },
     checks,
-    ...(policy ? { policy } : {}),
+    policy: policyAtGateway(policy ?? standardPolicy()),
     ...(carbon ? { carbon } : {}),
     ...(defaults ? { defaults } : {}),
     ...(retry ? { retry } : {}),

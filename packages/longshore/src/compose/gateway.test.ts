@@ -223,7 +223,13 @@ it("refuses requests without a data class, unless the operator stated one", asyn
   const strict = await before([one], { dataClass: "unknown" });
   const refused = await infer(strict.address);
   expect(refused.status).toBe(403);
-  expect(await refused.json()).toMatchObject({ reason: "policy-denied" });
+  // The sender and the operator of a gateway have no model.yaml at hand.
+  expect(await refused.json()).toMatchObject({
+    reason: "policy-denied",
+    error: expect.stringMatching(
+      /longshore-rules: class=CLASS, or start the gateway with --data-class/,
+    ) as string,
+  });
   expect((await infer(strict.address, { "longshore-rules": "class=public" })).status).toBe(200);
 });
 

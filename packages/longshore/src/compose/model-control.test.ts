@@ -115,6 +115,44 @@ describe("a server under explicit control", () => {
   });
 });
 
+describe("a repository that loads at first requests", () => {
+  it("names models that cannot be loaded at the start, and is not ready while there is no other", async () => {
+    const own = mkdtempSync(join(tmpdir(), "longshore-broken-"));
+    const onnx = tritonModels()["identity_fp32/1/model.onnx"] ?? "";
+    await writeModels(own, { "folder/1/model.onnx/x.txt": "", "empty/1/notes.txt": "" });
+    const reported: string[] = [];
+    const report = (text: string): void => void reported.push(text);
+    try {
+      await running({ store: folderStore(own), report }, async (ask) => {
+        const ready = async () => (await ask("/v2/health/ready")).status;
+        expect(await ready()).toBe(503);
+        await expect
+          .poll(() => reported)
+          .toEqual([
+            "model empty version 1 cannot be served: its file model.onnx is missing; there are notes.txt",
+            "model folder version 1 cannot be served: model.onnx is a folder, not a file",
+          ]);
+        expect((await ask("/v2/repository/index", {})).body).toEqual([
+          expect.objectContaining({ name: "empty", state: "UNAVAILABLE" }),
+          expect.objectContaining({ name: "folder", state: "UNAVAILABLE" }),
+        ]);
+        expect((await ask("/v2/models/folder/ready")).body.error).toContain("is a folder, not a file");
+        await writeModels(own, { "empty/1/model.onnx": onnx });
+        await expect.poll(ready).toBe(200);
+      });
+    } finally {
+      rmSync(own, { recursive: true });
+    }
+  });
+
+  it("refuses to start with execution providers that do not exist, or of which none works", async () => {
+    const start = (providers: readonly string[]) =>
+      serve({ store: folderStore(folder), port: 0, providers }).then((server) => server.close(0));
+    await expect(start(["bogus"])).rejects.toThrow(/no execution provider 'bogus'; there are cpu, cuda/);
+    await expect(start(["coreml"])).rejects.toThrow(/no execution provider of \[coreml\] works here/);
+  });
+});
+
 describe("a model's configuration", () => {
   it("is shown as it was read, in Triton's JSON, after any later change of the folder", async () => {
     const own = mkdtempSync(join(tmpdir(), "longshore-configuration-"));

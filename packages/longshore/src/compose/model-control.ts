@@ -1,6 +1,12 @@
 import { type Clock, LongshoreError } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import { type Engine, type ModelStore, type RepositoryWatch, watchModels } from "@longshore/engine";
+import {
+  type Engine,
+  type IndexEntry,
+  type ModelStore,
+  type RepositoryWatch,
+  watchModels,
+} from "@longshore/engine";
 import { loadAll, type LoadParts } from "./load-all.ts";
 
 /**
@@ -92,6 +98,33 @@ export function missingModels({
       tried = true;
       settled.clear();
       count();
+    },
+  };
+}
+
+/**
+ * Models that load at their first request (`none`). `look` reports each that cannot be loaded, as far as is known before. `some` is false while
+ * a look found none of them usable, and looks again.
+ */
+export function usableModels({ index, report }: Pick<ControlParts, "report"> & Pick<Engine, "index">): {
+  look(): Promise<void>;
+  some(): Promise<boolean>;
+} {
+  let none = false;
+  const broken = async (): Promise<readonly IndexEntry[]> => {
+    const entries = await index();
+    const found = entries.filter(({ state }) => state === "unavailable");
+    none = found.length > 0 && found.length === entries.length;
+    return found;
+  };
+  return {
+    async look() {
+      for (const { name, version, reason } of await broken())
+        report(`model ${name}${version && ` version ${version}`} cannot be served: ${reason ?? "no reason"}`);
+    },
+    async some() {
+      if (none) await broken();
+      return !none;
     },
   };
 }

@@ -115,6 +115,8 @@ export interface EngineOptions extends ModelLimits {
   readonly maxQueued?: number;
   /** Data classes of requests that run here; others are refused. Default: the sender's policy decides. */
   readonly dataClasses?: readonly DataClass[];
+  /** The data classes that the policy here names: a step that declassifies to another one is refused. Default: any. */
+  readonly classes?: NonNullable<EngineParts["classes"]>;
   /** Share of a tenant in device time against others'; default: all have 1. */
   readonly weightOf?: (tenant: TenantId) => number;
   /** Default: the machine's. */
@@ -210,6 +212,7 @@ export function openEngine(options: EngineOptions): OpenedEngine {
     explicit: options.explicit ?? false,
     gpuFallback: options.gpuFallback ?? false,
     ...(options.dataClasses ? { dataClasses: options.dataClasses } : {}),
+    ...(options.classes ? { classes: options.classes } : {}),
     defaultMaxBatchSize: options.defaultMaxBatchSize ?? 0,
     ...(options.batching === "auto"
       ? {

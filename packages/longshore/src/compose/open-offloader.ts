@@ -149,8 +149,10 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     );
   const store = pull ? layeredStore(own, pull.store) : own;
   const monitor = options.monitor ?? deviceMonitor({ clock });
+  const policy = options.policy ?? standardPolicy();
   const { engine, others, close } = openDeviceEngines({
     store,
+    classes: () => policy.classes,
     millijoulesPerMs: options.device?.millijoulesPerMs ?? monitor.millijoulesPerMs,
     clock,
     observer,
@@ -171,7 +173,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
     ...(pull ? { lookAgain: () => pull.look() } : {}),
     ...dialled,
     endpoints: [...others, ...(dialled.endpoints ?? [])],
-    policy: options.policy ?? standardPolicy(),
+    policy,
     clock,
     random,
     observer,

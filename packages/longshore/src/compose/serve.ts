@@ -1,10 +1,16 @@
 import type { DataClass, Directory, Endpoint } from "@longshore/core";
 import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
-import type { Engine, ModelStore } from "@longshore/engine";
+import { type Engine, type ModelStore, onProcessor } from "@longshore/engine";
 import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
 import type { DirectoryOpening } from "./directory.ts";
-import { controlModels, missingModels, type ModelControlOptions, loadErrorText } from "./model-control.ts";
+import {
+  controlModels,
+  loadErrorText,
+  missingModels,
+  type ModelControlOptions,
+  usableModels,
+} from "./model-control.ts";
 import {
   defaultRates,
   type EngineOptions,
@@ -19,6 +25,7 @@ import {
   putOnline,
   type OnlineEndpoint,
 } from "./put-online.ts";
+import { checkProviderNames, usableProviders } from "./device-engines.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "./served-repository.ts";
@@ -38,6 +45,8 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
    * decides.
    */
   readonly dataClasses?: readonly DataClass[];
+  /** The data classes that a step of a pipeline may declassify to. Default: any. */
+  readonly classes?: () => readonly DataClass[];
   /**
    * By how much more than the thread that answers, the workers let others have the cores, 0 to 19, on Linux. Default 5;
    * 0 on a machine that other programs keep busy and of which this server is to get its full share (ADR 17).
@@ -129,8 +138,11 @@ function servedEngine(
     ...(options.elsewhere ? { elsewhere: options.elsewhere } : {}),
     ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
     ...(options.dataClasses ? { dataClasses: options.dataClasses } : {}),
+    ...(options.classes ? { classes: options.classes } : {}),
   });
   const missing = missingModels({ index: () => engine.index(), report });
+  const lazy = (options.modelControl ?? "none") === "none" && !options.wrap && !pull;
+  const usable = usableModels({ index: () => engine.index(), report });
   let models: Disposable | undefined;
   return {
     engine,
@@ -142,12 +154,14 @@ function servedEngine(
     repository: servedRepository(engine, missing.settled),
     packages: repositoryShelf(store),
     load: () => engine.loadReport(),
+    available: usable.some,
     // The port listens and says that it is not ready until what is wanted at the start is loaded and warm.
     async begin(ready, join, loaded) {
       const { warmUpMs: mostMs = 0, grpcPort } = options;
       const grpc = grpcPort !== undefined;
       const warming = mostMs > 0 ? warmUp({ runtimes, clock, grpc, mostMs, report }) : undefined;
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
+      if (lazy) await usable.look();
       if (!pull) loaded();
       const before = ((await told?.load()) ?? []).map((digest) => ({ digest }));
       await pull?.restore([...always, ...before], engine);
@@ -179,7 +193,8 @@ function servedEngine(
 }
 
 /**
- * Puts the models of a store on a port. Throws as `putOnline`.
+ * Puts the models of a store on a port. Throws as `putOnline`, `invalid-input` for a name that no execution provider has, and `unsupported` where
+ * none of the providers works here.
  *
  * @example
  * ```ts
@@ -193,6 +208,13 @@ function servedEngine(
  * ```
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const { providers = [] } = options;
+  checkProviderNames(providers);
+  // With nothing to fall back to, a server whose accelerators do not work could answer no request.
+  if (providers.length > 0 && !providers.some(onProcessor))
+    await usableProviders(providers, (provider, why) =>
+      options.report?.(`execution provider ${provider} is not used: ${why}`),
+    );
   const { served, ...online } = await putOnline(options, (parts) => servedEngine(options, parts));
   return { ...online, engine: served.engine };
 }

@@ -114,6 +114,9 @@ function livePolicy(live: LiveSettings): Policy {
   live.follow((next) => void (now = policyFrom(next) ?? standardPolicy()));
   return {
     ignoresEndpoint: true,
+    get classes() {
+      return now.classes ?? [];
+    },
     mayLeave: (dataClass, tenant) => now.mayLeave?.(dataClass, tenant) !== false,
     decide: (facts) => now.decide(facts),
   };
@@ -122,6 +125,17 @@ function livePolicy(live: LiveSettings): Policy {
 /** Where data may go; nothing without a file, and the built-in policy then holds. */
 export function policyPart(live: LiveSettings): { readonly policy?: Policy } {
   return live.now().file ? { policy: livePolicy(live) } : {};
+}
+
+/** The data classes that the policy of the settings names, or that this server lets come. */
+export function classesOf(live: LiveSettings, allowed: readonly string[] = []): () => readonly string[] {
+  return () => {
+    const settled = live.now();
+    const accepts = (settled.file?.at("policy", "accepts") ?? []) as readonly string[];
+    return [
+      ...new Set([...((policyFrom(settled) ?? standardPolicy()).classes ?? []), ...accepts, ...allowed]),
+    ];
+  };
 }
 
 /** Zones for requests that name none. */
@@ -135,9 +149,13 @@ const mostTrust = "vouched";
 
 /**
  * The data that may come to a server in this zone: the classes that `accepts` lists, and those that the rules let into the
- * zone. Nothing is refused without either.
+ * zone. Nothing is refused without either. `tells` words the refusals; at a gateway this is `policyAtGateway`.
  */
-export function acceptsOf(live: LiveSettings, zone: string): { readonly accepts?: Accepts } {
+export function acceptsOf(
+  live: LiveSettings,
+  zone: string,
+  tells: (policy: Policy) => Policy = (policy) => policy,
+): { readonly accepts?: Accepts } {
   if (!live.now().file) return {};
   const from = (settled: Settled): Accepts => {
     const { file } = settled;
@@ -149,7 +167,7 @@ export function acceptsOf(live: LiveSettings, zone: string): { readonly accepts?
       }
       if (!policy) return undefined;
       const facts = { dataClass, reveals: "input", endpoint: "", zone, trust: mostTrust, tenant } as const;
-      const decision = policy.decide(facts);
+      const decision = tells(policy).decide(facts);
       return decision.allow ? undefined : decision.rule;
     };
   };

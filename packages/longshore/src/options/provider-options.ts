@@ -1,5 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import { providerName } from "@longshore/engine";
+import { checkProviderNames } from "../compose/device-engines.ts";
 import { Option } from "commander";
 
 /** The option `--providers`. */
@@ -10,11 +11,14 @@ export function providersOption(): Option {
   ).argParser(providersFrom);
 }
 
-/** Reads `cuda,cpu`. Throws `invalid-input` for what is no name of an execution provider, and for one that is named twice. */
+/** Reads `cuda,cpu`. Throws `invalid-input` for what is no execution provider, and for one that is named twice. */
 function providersFrom(text: string): readonly string[] {
   const names = text.split(",").map((one) => one.trim());
   const wrong = names.find((one) => !providerName.test(one));
-  if (wrong === undefined && new Set(names).size === names.length) return names;
+  if (wrong === undefined && new Set(names).size === names.length) {
+    checkProviderNames(names);
+    return names;
+  }
   throw new LongshoreError(
     "invalid-input",
     "resolve",

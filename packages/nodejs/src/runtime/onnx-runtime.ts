@@ -1,5 +1,5 @@
 import { LongshoreError } from "@longshore/core";
-import { providerName } from "@longshore/engine";
+import { onnxProviders, providerName } from "@longshore/engine";
 import { softwareAdapter, systemClock } from "../device/index.ts";
 import { builtFile } from "./built-file.ts";
 import { childRuntime } from "./child-runtime.ts";
@@ -89,6 +89,7 @@ export function onnxRuntime(options: OnnxRuntimeOptions = {}): ProviderRuntime {
   });
   return {
     ...runtime,
+    known: onnxProviders,
     slowHere: slowProvider,
     trial,
     async close() {

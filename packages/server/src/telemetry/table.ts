@@ -148,15 +148,19 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     log.line("warning", "readmission", { endpoint, afterMs }),
   "provider-tried": ({ model, version, runtime, provider, taken, why }, { metrics, log }) => {
     metrics.providerLoads.add([model ?? "", provider, taken ? "taken" : "passed-over"]);
-    // The processor alone is what everyone expects.
-    if (taken && provider === "cpu") return;
-    log.line(taken ? "info" : "warning", taken ? "provider-taken" : "provider-passed-over", {
-      model,
-      version,
-      runtime,
-      provider,
-      why,
-    });
+    // The processor is what everyone expects, unless the model asks for something else.
+    if (taken && provider === "cpu" && why === undefined) return;
+    log.line(
+      taken && why === undefined ? "info" : "warning",
+      taken ? "provider-taken" : "provider-passed-over",
+      {
+        model,
+        version,
+        runtime,
+        provider,
+        why,
+      },
+    );
   },
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "batching-decided": ({ model, maxRows, because, kept }, { log }) =>

@@ -1,2 +1,9 @@
 export { type PolicyRule, rulePolicy } from "./rule-policy.ts";
-export { type DataClassRule, type Policy, type PolicyFacts, standardPolicy, tablePolicy } from "./policy.ts";
+export {
+  policyAtGateway,
+  type DataClassRule,
+  type Policy,
+  type PolicyFacts,
+  standardPolicy,
+  tablePolicy,
+} from "./policy.ts";

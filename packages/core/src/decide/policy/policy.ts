@@ -26,6 +26,8 @@ export interface Policy {
    * share them. Default false.
    */
   readonly ignoresEndpoint?: boolean;
+  /** The data classes that it names. Any other stays on the device. Absent: it does not tell. */
+  readonly classes?: readonly DataClass[];
   /**
    * Whether any endpoint but the caller's own machine may process data of a class, whatever its zone and trust. A request that no known
    * endpoint may take waits for servers that are still to come only if so. Default: yes.
@@ -60,6 +62,7 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
   const table = new Map(Object.entries(classes));
   return {
     ignoresEndpoint: true,
+    classes: [...table.keys()],
     mayLeave(dataClass) {
       const rule = table.get(dataClass);
       return rule !== undefined && isElsewhere(rule.zones);
@@ -105,6 +108,26 @@ export const unstatedClass = "unknown";
 export const noClass = {
   allow: false,
   rule: "the request has no data class, so its data stays on the device; set dataClass in model.yaml or in the call, or --data-class",
+} as const;
+
+/**
+ * The policy as a gateway tells it: a gateway has no device and no `model.yaml`, so the refusal of data without a class names what an operator or
+ * a sender can do there.
+ */
+export function policyAtGateway(policy: Policy): Policy {
+  return {
+    ...(policy.ignoresEndpoint === undefined ? {} : { ignoresEndpoint: policy.ignoresEndpoint }),
+    ...(policy.mayLeave ? { mayLeave: policy.mayLeave.bind(policy) } : {}),
+    decide(facts) {
+      const decision = policy.decide(facts);
+      return decision.allow || decision.rule !== noClass.rule ? decision : noClassAtGateway;
+    },
+  };
+}
+
+const noClassAtGateway = {
+  allow: false,
+  rule: "neither the request nor its model has a data class, so no server may have it; send the header longshore-rules: class=CLASS, or start the gateway with --data-class CLASS",
 } as const;
 
 /**

@@ -62,6 +62,7 @@ export function rulePolicy(rules: readonly PolicyRule[], where: string): Policy 
   }
   return {
     ignoresEndpoint: true,
+    classes: [...byClass.keys()],
     mayLeave(dataClass, tenant) {
       const own = byClass.get(dataClass) ?? [];
       return own.some(({ tenants, zones }) => isElsewhere(zones) && (!tenants || named(tenants, tenant)));

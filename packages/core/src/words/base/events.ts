@@ -173,7 +173,7 @@ export type LongshoreEvent =
       readonly provider: string;
       /** Whether it runs the model. */
       readonly taken: boolean;
-      /** Why it was passed over. */
+      /** Why it was passed over; of the processor, why it was taken instead of what the model asks for. */
       readonly why?: string;
     }
   | {
