@@ -76,7 +76,7 @@ it("says so where model.yaml names other providers, and measures a model that wa
   expect(gpu.out).toMatch(/^cpu +yes /m);
   await writeFile(file, "providers: [cpu]\n");
   const other = await each("--providers", "coreml");
-  expect(other.notes).toContain("planted: the model runs on cpu as its configuration says");
+  expect(other.notes).toContain("coreml: the model runs on cpu as its configuration says");
   await (before === undefined ? rm(file) : writeFile(file, before));
 });
 

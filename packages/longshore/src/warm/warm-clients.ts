@@ -75,12 +75,29 @@ export const overHttp: WarmClient = (port, wanted) => {
       const end = bytes.indexOf("\r\n\r\n");
       if (end < 0) return 0;
       const text = bytes.toString("latin1", 0, end);
-      if (!text.startsWith("HTTP/1.1 200")) throw new Error(`the answer was ${text.slice(0, 60)}`);
       const length = Number(/\r\ncontent-length: (\d+)/i.exec(text)?.[1] ?? 0);
-      return bytes.byteLength < end + 4 + length ? 0 : end + 4 + length;
+      if (bytes.byteLength < end + 4 + length) return 0;
+      if (!text.startsWith("HTTP/1.1 200"))
+        throw new Error(
+          `the answer was ${statusOf(text)}: ${errorOf(bytes.subarray(end + 4, end + 4 + length))}`,
+        );
+      return end + 4 + length;
     },
   });
 };
+
+const statusOf = (head: string): string => head.slice("HTTP/1.1 ".length, head.indexOf("\r\n"));
+
+/** The error of a reply in JSON; its length, if it is no such reply. */
+function errorOf(body: Buffer): string {
+  try {
+    const { error } = JSON.parse(body.toString("utf8")) as { readonly error?: unknown };
+    if (typeof error === "string") return error;
+  } catch {
+    // Told by its length.
+  }
+  return `${body.byteLength} bytes`;
+}
 
 const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
   const head = Buffer.alloc(9);

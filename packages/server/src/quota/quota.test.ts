@@ -138,7 +138,7 @@ describe("quotas of a tenant", () => {
       using entered = await quotas.enter(call(), "m", 0);
       return entered.call.maxCostMicros ?? NaN;
     };
-    expect(await bound()).toBe(500_000);
+    expect(await bound()).toBe(1_000_000);
     quotas.observer.record(charged(10));
     expect(await bound()).toBe(80);
     const failure = {
@@ -172,8 +172,12 @@ describe("quotas of a tenant", () => {
         message: expect.stringContaining(`1000 micros a day, of which this request could have ${part}: (a:`),
       });
     const other = new LongshoreError("no-endpoint", "plan", "(a: the deadline)");
+    // Alone it may cost all that is left.
+    expect(await asked(other)).toEqual([1000, other]);
+    const beside = await quotas.enter({ ...call(), maxCostMicros: 1 }, "other", 0);
     expect(await asked(other)).toEqual([500, other]);
     expect(await asked()).toEqual([500, later(100, 500)]);
+    beside[Symbol.dispose]();
     // The whole budget is too small: no limit of what was spent.
     expect(await asked()).toEqual([1000, tooDear]);
     quotas.observer.record(charged(700));
@@ -187,6 +191,25 @@ describe("quotas of a tenant", () => {
     expect(await cheap()).toEqual(later(6_400_000, 299));
   });
 
+  it("let a request wait for one that holds the whole budget, until its own deadline", async () => {
+    const { clock, quotas } = world({ microsPerDay: 1000 });
+    const first = await quotas.enter(call(), "m", 0);
+    expect(first.call.maxCostMicros).toBe(1000);
+    const second = quotas.enter(call(), "m", 0);
+    const third = quotas.enter({ ...call(), deadlineMs: 50 }, "m", 0);
+    await clock.advance(60);
+    expect((await third).call.maxCostMicros).toBe(0);
+    (await third)[Symbol.dispose]();
+    quotas.observer.record(charged(600));
+    first[Symbol.dispose]();
+    expect((await second).call.maxCostMicros).toBe(400);
+    // Nothing is set aside that would do: no wait.
+    (await second)[Symbol.dispose]();
+    quotas.observer.record(charged(400));
+    await expect(quotas.enter(call(), "m", 0)).rejects.toEqual(refused("1000 micros a day"));
+    await expect(quotas.enter({ ...call(), maxCostMicros: 1 }, "other", 0)).resolves.toBeDefined();
+  });
+
   it("hold at 10,000 random calls of random costs", async () => {
     const { quotas } = world({ microsPerDay: 100_000 });
     let seed = 1;
@@ -196,7 +219,7 @@ describe("quotas of a tenant", () => {
     let over = 0;
     for (let count = 0; count < 10_000; count++) {
       if (random() < 0.5) {
-        const own = random() < 0.3 ? { maxCostMicros: random() * 40 } : {};
+        const own = random() < 0.3 ? { maxCostMicros: random() * 40, deadlineMs: 0 } : { deadlineMs: 0 };
         const entered = await quotas.enter({ ...call(), ...own }, "m", 0).catch(() => undefined);
         if (!entered) continue;
         const most = entered.call.maxCostMicros ?? NaN;

@@ -5,7 +5,7 @@
  * money not even that: the amount taken for a request becomes its `maxCostMicros`.
  */
 import { type Call, type Clock, LongshoreError, type LongshoreEvent, type Observer } from "@longshore/core";
-import { ownCall } from "@longshore/core/internal";
+import { ownCall, untilAborted } from "@longshore/core/internal";
 import type { Allowances, TakeResult } from "./allowances.ts";
 import { FairEntry } from "./fair-entry.ts";
 import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
@@ -62,8 +62,13 @@ const dearer = 8;
 /** How much wider the bound of a request becomes after a request that found no endpoint within it, and how much of that a charge leaves. */
 const widening = 4;
 const narrowing = 0.9;
-/** The share of a day's budget that a request of unknown price may cost. */
+/** The share of a day's budget that a request of unknown price may cost while others of its tenant are under way; alone it may cost all. */
 const unknownShare = 1 / 2;
+/** Micros that are rounding. */
+const nothing = 1e-9;
+/** The longest wait for requests under way that hold the rest of a budget, and how many requests of a tenant wait. */
+const mostWaitMs = 10_000;
+const mostWaiting = 64;
 /** When to retry while other requests hold what may be left of a budget. */
 const soonMs = 100;
 const dayMs = 86_400_000;
@@ -77,6 +82,10 @@ class ServerQuotas implements Quotas {
   readonly #fair: FairEntry;
   readonly #held = new Map<string, number>();
   readonly #usual = new Map<string, Usual>();
+  /** Requests that wait until one of their tenant ends, because those under way hold the rest of the budget. */
+  readonly #waiting = new Map<string, Set<() => void>>();
+  /** Micros set aside for requests under way, by tenant. */
+  readonly #reserved = new Map<string, number>();
   readonly observer: Observer = { record: (event) => this.#record(event) };
 
   constructor(parts: QuotaParts) {
@@ -97,9 +106,17 @@ class ServerQuotas implements Quotas {
       for (const one of ends.splice(0).toReversed()) one();
     };
     const take = async (meter: Meter, amount: number, least = amount): Promise<number> => {
+      const untilMs = this.#parts.clock.nowMs() + mostWaitMs;
       const asked = allowances.take(tenant, meter, amount, least);
-      const answer = asked instanceof Promise ? await asked : asked;
+      let answer = asked instanceof Promise ? await asked : asked;
+      // Nothing at all is enough only for a server that is free.
+      const isNone = (): boolean => !answer.taken || (answer.amount < nothing && amount >= nothing);
+      if (meter === "micros") {
+        while (isNone() && (await this.#oneEnded(call, least, untilMs)))
+          answer = await allowances.take(tenant, meter, amount, least);
+      }
       if (!answer.taken) throw this.#refusal(tenant, meter, answer);
+      if (meter === "micros") this.#reserve(tenant, answer.amount, ends);
       // At its end a request returns the amount and is charged for its real use. The request count stays.
       if (meter !== "requests") ends.push(() => allowances.charge(tenant, meter, -answer.amount));
       return answer.amount;
@@ -114,7 +131,8 @@ class ServerQuotas implements Quotas {
       let failed = (error: LongshoreError): LongshoreError => error;
       if (limits.microsPerDay !== undefined) {
         const { maxCostMicros = Infinity } = call;
-        const share = limits.microsPerDay * (usual.wider > 1 ? 1 : unknownShare);
+        const isAlone = usual.wider > 1 || (this.#held.get(tenant) ?? 0) <= 1;
+        const share = limits.microsPerDay * (isAlone ? 1 : unknownShare);
         const usually = dearer * usual.mostMicros;
         const most = usual.mostMicros > 0 ? Math.max(usually, Math.min(share, usually * usual.wider)) : share;
         const { leastMicros = 0 } = this.#parts;
@@ -165,7 +183,42 @@ class ServerQuotas implements Quotas {
       const left = (this.#held.get(tenant) ?? 1) - 1;
       if (left > 0) this.#held.set(tenant, left);
       else this.#held.delete(tenant);
+      const waiting = this.#waiting.get(tenant);
+      this.#waiting.delete(tenant);
+      for (const wake of waiting ?? []) wake();
     });
+  }
+
+  #reserve(tenant: string, micros: number, ends: (() => void)[]): void {
+    this.#reserved.set(tenant, (this.#reserved.get(tenant) ?? 0) + micros);
+    ends.push(() => {
+      const left = (this.#reserved.get(tenant) ?? 0) - micros;
+      if (left > 0) this.#reserved.set(tenant, left);
+      else this.#reserved.delete(tenant);
+    });
+  }
+
+  /**
+   * Waits until a request of the tenant ends, if what is set aside for those under way would do. False if not, or when the time is over. Throws
+   * what the call ends with.
+   */
+  async #oneEnded({ tenant, abort, deadlineMs }: Call, micros: number, untilMs: number): Promise<boolean> {
+    const { clock } = this.#parts;
+    const waiting = this.#waiting.get(tenant) ?? new Set();
+    const leftMs = Math.min(untilMs, deadlineMs) - clock.nowMs();
+    const mayDo = (this.#reserved.get(tenant) ?? 0) >= micros;
+    if (!mayDo || waiting.size >= mostWaiting || leftMs <= 0) return false;
+    this.#waiting.set(tenant, waiting);
+    let wake: (ended: boolean) => void = () => undefined;
+    const ended = new Promise<boolean>((resolve) => (wake = resolve));
+    const one = (): void => wake(true);
+    waiting.add(one);
+    using _timer = clock.timer(leftMs, () => wake(false));
+    try {
+      return await untilAborted(ended, abort, "admission");
+    } finally {
+      waiting.delete(one);
+    }
   }
 
   #usualOf(tenant: string, model: string): Usual {
