@@ -329,7 +329,7 @@ export async function openOffloader(given: OpenOptions): Promise<Offloader> {
     stream: (model, frames, limits) => offloader.stream(model, frames, limits),
     sequence: (model, limits) => offloader.sequence(model, limits),
     explain: (model, inputs, limits) => offloader.explain(model, inputs, limits),
-    availability: (model) => offloader.availability(model),
+    availability: (model, limits) => offloader.availability(model, limits),
     prepare: (model, limits) => offloader.prepare(model, limits),
     refresh: () => offloader.refresh(),
     close,

@@ -212,7 +212,7 @@ it("chooses among servers that have the model, and goes on with another one when
   const counts = await Promise.all(servers.map((one) => runs(one, "colours")));
   // More if one was late and the other got the request, too.
   expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(3);
-  expect(offloader.availability("find")).toBe("available");
+  expect(await offloader.availability("find")).toBe("available");
   const used = servers[counts.indexOf(Math.max(...counts))]!;
   await used.close(0);
   expect((await labelled(offloader)).label).toBe("green");

@@ -1,5 +1,5 @@
 import { doubleDescription, doubleEndpoint, doubleOffer, manualClock } from "@longshore/testkit";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { LongshoreError, seededRandom, silentObserver } from "../../words/base/index.ts";
 import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
@@ -13,6 +13,7 @@ const x = float32Tensor("x", [1, 3], Float32Array.of(1, 2, 3));
 /** An offloader over a device that takes 1 ms, an edge server 5 ms and a cloud 20 ms, unless they are broken. */
 function store({ here = true, servers = true, missingBytes = 0 } = {}) {
   const broken = new Set<string>();
+  const silent = new Set<string>();
   const prepared: string[] = [];
   const state = { missingBytes, fetches: undefined as (() => void) | undefined };
   const endpoint = (id: string, runMs: number, about: Partial<EndpointInfo>): Endpoint => {
@@ -25,9 +26,15 @@ function store({ here = true, servers = true, missingBytes = 0 } = {}) {
       [{ description, offers: [doubleOffer(description, info, runMs)], run }],
       info,
     );
+    const answering = <T>(answer: Promise<T>): Promise<T> =>
+      silent.has(id)
+        ? Promise.reject(new LongshoreError("unreachable", "transport", `${id} is silent`))
+        : answer;
     return {
       ...double,
       info,
+      describe: (...asked) => answering(double.describe(...asked)),
+      offers: (...asked) => answering(double.offers(...asked)),
       capabilities: {
         ...double.capabilities,
         async prepare({ variant }) {
@@ -40,6 +47,7 @@ function store({ here = true, servers = true, missingBytes = 0 } = {}) {
       },
     };
   };
+  const clock = manualClock();
   const offloader = createOffloader({
     ...(here ? { local: endpoint("device", 1, { tier: "device", zone: "device" }) } : {}),
     endpoints: servers
@@ -51,11 +59,11 @@ function store({ here = true, servers = true, missingBytes = 0 } = {}) {
       internal: { leastTrust: "none" },
       secret: { leastTrust: "none", zones: ["device"] },
     }),
-    clock: manualClock(),
+    clock,
     random: seededRandom(1),
     observer: silentObserver,
   });
-  return { offloader, broken, prepared, state };
+  return { offloader, broken, silent, prepared, state, clock };
 }
 
 describe("a request for some endpoints only", () => {
@@ -125,26 +133,59 @@ describe("prepare", () => {
 describe("availability", () => {
   it("tells that files have to be fetched, are being fetched, and are here", async () => {
     const { offloader, state } = store({ servers: false, missingBytes: 1000 });
-    expect(offloader.availability("ocr")).toBe("unavailable");
-    await expect.poll(() => offloader.availability("ocr"), { timeout: 2000 }).not.toBe("unavailable");
-    expect(offloader.availability("ocr")).toBe("downloadable");
+    expect(await offloader.availability("ocr")).toBe("downloadable");
     const loading = offloader.prepare("ocr", { only: "device" });
-    await expect.poll(() => state.fetches, { timeout: 2000 }).toBeDefined();
-    expect(offloader.availability("ocr")).toBe("downloading");
+    await vi.waitUntil(() => state.fetches, { timeout: 60_000 });
+    expect(await offloader.availability("ocr")).toBe("downloading");
     state.fetches?.();
     await loading;
-    expect(offloader.availability("ocr")).toBe("available");
+    expect(await offloader.availability("ocr")).toBe("available");
     await offloader.close();
+    await expect(offloader.availability("ocr")).rejects.toMatchObject({ reason: "shutting-down" });
   });
 
-  it("is available while a server has it, whatever is to be fetched here", async () => {
+  it("is available at the first question while a server has the model, whatever is to be fetched here", async () => {
     await using offloader = store({ missingBytes: 1000 }).offloader;
-    offloader.availability("ocr");
-    await expect.poll(() => offloader.availability("ocr"), { timeout: 2000 }).toBe("available");
+    expect(await offloader.availability("ocr")).toBe("available");
+  });
+
+  it("is available at the first question where only servers have the model", async () => {
+    await using offloader = store({ here: false }).offloader;
+    expect(await offloader.availability("ocr")).toBe("available");
   });
 
   it("is unavailable where no endpoint has the model", async () => {
     await using offloader = store({ here: false }).offloader;
-    expect(offloader.availability("none")).toBe("unavailable");
+    expect(await offloader.availability("none")).toBe("unavailable");
+    expect(await offloader.availability("ocr", { version: "7" })).toBe("unavailable");
+  });
+
+  it("is unavailable while no server answers, and available once one answers again", async () => {
+    const { offloader, silent, clock } = store({ here: false });
+    silent.add("edge-1").add("cloud-1");
+    expect(await clock.finish(offloader.availability("ocr"))).toBe("unavailable");
+    silent.clear();
+    await clock.advance(60_000);
+    expect(await clock.finish(offloader.availability("ocr"))).toBe("available");
+    // Minutes later, without a request meanwhile.
+    silent.add("edge-1").add("cloud-1");
+    await clock.advance(600_000);
+    expect(await clock.finish(offloader.availability("ocr"))).toBe("unavailable");
+    await offloader.close();
+  });
+
+  it("counts only endpoints that a request with these limits may use", async () => {
+    const { offloader } = store({ missingBytes: 1000 });
+    expect(await offloader.availability("ocr", { dataClass: "secret" })).toBe("downloadable");
+    expect(await offloader.availability("ocr", { dataClass: "secret", only: "edge" })).toBe("unavailable");
+    expect(await offloader.availability("ocr", { only: { endpoint: "cloud-1" } })).toBe("available");
+    expect(await offloader.availability("ocr", { only: { endpoint: "none" } })).toBe("unavailable");
+    await offloader.close();
+  });
+
+  it("gives up when its signal is aborted", async () => {
+    await using offloader = store({ here: false }).offloader;
+    const signal = AbortSignal.abort();
+    await expect(offloader.availability("ocr", { signal })).rejects.toMatchObject({ reason: "cancelled" });
   });
 });

@@ -1,16 +1,8 @@
-import { checkFresh, type EndpointId, neverAborted, randomId } from "../../words/base/index.ts";
-import {
-  checkSingle,
-  checkVariant,
-  endCut,
-  type Inputs,
-  type Segment,
-  startCut,
-} from "../../words/model/index.ts";
+import { checkFresh, neverAborted, randomId } from "../../words/base/index.ts";
+import { checkSingle, checkVariant, endCut, type Inputs, startCut } from "../../words/model/index.ts";
 import { checkLimits, checkNamed, limitChecks, isOnly, limitsAt } from "../../decide/goal/index.ts";
 import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/index.ts";
 import type { PartFilter } from "../endpoints/index.ts";
-import { neededEndpoints } from "../steps/index.ts";
 import { prepareAll } from "../probe/index.ts";
 import { StepLine } from "../sequence/index.ts";
 import { frameLine } from "../frames/index.ts";
@@ -35,6 +27,7 @@ import {
   runJob,
   firstWaitsOf,
 } from "../race/index.ts";
+import { availabilityOf } from "./availability.ts";
 import { appJob, type AppRequest, isReplaced, noteUse, renewedJob } from "./app-job.ts";
 import { requestEvents } from "./request-events.ts";
 import { Requests } from "./requests.ts";
@@ -142,47 +135,10 @@ class AppOffloader implements Offloader {
     return loop.device.warmth.here && isInfeasible(now) ? plan() : now;
   }
 
-  availability(model: string): Availability {
-    const { loop } = this.#requests;
-    const { knowledge, endpoints, clock, parts, local, device } = loop;
-    const { warmth } = device;
-    const known = knowledge.known(model, undefined);
-    if (!known) {
-      // Learns the model in the background, so that the next call has an answer.
-      const learned = knowledge.learn(model, undefined, callFor(loop, {}, undefined));
-      void this.#requests.track(learned.catch(() => undefined));
-      return "unavailable";
-    }
-    const { name, version, digest, variants } = known.description;
-    const part = (variant: string): Segment => ({
-      model: name,
-      version,
-      digest,
-      variant,
-      from: startCut,
-      to: endCut,
-    });
-    // One variant with all its files is enough.
-    const lacks = local?.capabilities?.lacks;
-    const absent = lacks !== undefined && variants.every((variant) => lacks(part(variant.name)) > 0);
-    if (known.whole && !absent) return "available";
-    const nowMs = clock.nowMs();
-    const failingMs = endpoints.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
-    const answers = (id: EndpointId): boolean => {
-      const endpoint = endpoints.all.get(id);
-      return (
-        endpoint !== undefined && endpoint.health.unavailable(nowMs) === undefined && failingMs(id) < Infinity
-      );
-    };
-    const elsewhere = known.whole
-      ? [...known.offersBy.keys()].some(answers)
-      : neededEndpoints(known).every((ids) => ids.some(answers));
-    if (elsewhere) return "available";
-    if (!known.whole) return "unavailable";
-    const fetched =
-      this.#preparing.has(model) ||
-      (local !== undefined && variants.some((variant) => warmth.fetches(local.info.id, part(variant.name))));
-    return fetched ? "downloading" : "downloadable";
+  async availability(model: string, limits: Limits = {}): Promise<Availability> {
+    this.#requests.refuseClosed();
+    const isPreparing = (): boolean => this.#preparing.has(model);
+    return this.#requests.track(availabilityOf(this.#requests.loop, model, limits, isPreparing));
   }
 
   async prepare(model: string, limits: Limits = {}): Promise<void> {

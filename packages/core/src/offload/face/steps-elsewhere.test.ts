@@ -230,10 +230,10 @@ it("is unavailable where one of several models of others is nowhere", async () =
   const { offloader, ask, endpoint } = world("oip", models, near);
   await using _open = offloader;
   expect(await ask("find", 1)).toBe(3);
-  expect(offloader.availability("find")).toBe("available");
+  expect(await offloader.availability("find")).toBe("available");
   near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
   await expect(ask("find", 2)).rejects.toMatchObject({ reason: "unreachable" });
-  expect(offloader.availability("find")).toBe("unavailable");
+  expect(await offloader.availability("find")).toBe("unavailable");
   // The first model is not run again for what ends at the second one.
   expect(endpoint.asked).toHaveLength(2);
 });

@@ -50,6 +50,16 @@ export interface Knowledge extends Disposable {
    * just now.
    */
   askedAgain(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
+  /**
+   * The knowledge of a model after the round of polls that is under way, or after a new round if the last is older than the time between
+   * rounds. Waits no longer than the call lasts. Without a reason to `wait` for a round under way, and without a new round: undefined.
+   */
+  polled(
+    model: string,
+    version: string | undefined,
+    call: Call,
+    wait: boolean,
+  ): Promise<KnownModel | undefined>;
   /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
   /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
@@ -150,6 +160,15 @@ export function knowledgeOf(
     },
     newer: (known, call) =>
       newerOf(entries.values(), known, (done) => within(done, call.deadlineMs - clock.nowMs(), call.abort)),
+    async polled(model, version, call, wait) {
+      const entry = entries.get(versionKey(model, version));
+      const isOld = entry !== undefined && clock.nowMs() - entry.askedAtMs > rounds.roundMs();
+      const round =
+        (wait || isOld ? entry?.asking : undefined) ?? (entry && isOld ? rounds.ask(entry, []) : undefined);
+      if (!entry || !round) return undefined;
+      await within(round, Math.min(askMs, call.deadlineMs - clock.nowMs()), call.abort);
+      return validKnowledge(entry, endpoints.all);
+    },
     async refresh() {
       await Promise.all(
         Array.from(entries.values(), async (entry) => {

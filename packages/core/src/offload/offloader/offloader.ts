@@ -144,15 +144,17 @@ export interface Offloader extends AsyncDisposable {
   ): AsyncIterable<FrameResult>;
   explain(model: string, inputs: Inputs, limits?: Limits): Promise<Plan | Infeasible>;
   /**
-   * Whether a model can be used now, from current knowledge and without waiting. A model that was never used is looked up, so that a later
-   * call knows.
+   * Whether a request for a model with these limits could run now. `available`: this device has its files, or an endpoint that the limits
+   * and rules allow answers for it. `downloadable`: this device can fetch its files, and no other endpoint may run it. `downloading`: it fetches
+   * them. `unavailable`: none of this. Polls the endpoints if the model was not used lately, for up to about 3 s, or until `deadlineMs` or
+   * `signal`. Throws `cancelled`, `invalid-input` and `shutting-down`.
    *
    * @example
    * ```ts
-   * if (offloader.availability("ocr") === "downloadable") await offloader.prepare("ocr");
+   * if ((await offloader.availability("ocr")) === "downloadable") await offloader.prepare("ocr");
    * ```
    */
-  availability(model: string): Availability;
+  availability(model: string, limits?: Limits): Promise<Availability>;
   /**
    * Fetches and loads a model before its first request: on this device, and at each server that a request with these limits may use.
    * Resolves once it is loaded. A server that fails is left to later requests. If no endpoint could load it, throws the error of the first
