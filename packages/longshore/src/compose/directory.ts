@@ -290,6 +290,9 @@ export function unionOf(first: Directory | undefined, second: Directory | undefi
         entries: [...a.entries, ...b.entries.filter(({ id }) => !ids.has(id))],
         ageMs: Math.max(a.ageMs, b.ageMs),
         ...((a.settling ?? b.settling) ? { settling: true } : {}),
+        ...([a, b].some((one) => one.settling) && [a, b].every((one) => !one.settling || one.remembered)
+          ? { remembered: true }
+          : {}),
         ...(problem === undefined ? {} : { problem }),
         ...(because === undefined ? {} : { refused: { count, because } }),
       };

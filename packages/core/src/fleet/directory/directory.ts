@@ -46,6 +46,8 @@ export interface KeptDirectory extends Directory, AsyncDisposable {
 const dayMs = 86_400_000;
 /** Delay before changes are stored together, in milliseconds. */
 const saveDelayMs = 1000;
+/** A stored state that is older, in milliseconds, may lack endpoints: it is stored more often, unless the disk is full. */
+const completeMs = 120_000;
 /** Interval at which the age is stored without changes, in milliseconds. */
 const saveEveryMs = 60_000;
 /** Longest time between two checks of entries that start or end, in milliseconds: the wall clock may jump. */
@@ -62,6 +64,9 @@ const savedState = read.fields({
 
 /** The ID that a record claims. */
 const idIn = (raw: unknown): EndpointId => claimedAlias(raw) ?? claimedId(raw);
+
+/** Whether a stored record is of an endpoint that had joined. */
+const isMember = (raw: unknown): boolean => typeof raw === "object" && raw !== null && "statement" in raw;
 
 /** The listed records: accepted, and within their time. */
 type Shown = ReadonlyMap<EndpointId, AcceptedRecord>;
@@ -82,6 +87,8 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let wasRead = false;
   /** The state of the source. */
   let startsAnew = false;
+  /** The stored state lists every endpoint that was there. */
+  let remembered = false;
   let shown: Shown = new Map();
   let entries: readonly EndpointInfo[] = [];
   let refused: DirectorySnapshot["refused"];
@@ -224,9 +231,12 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
 
   function saveSoon(): void {
     if (!memory || closed) return;
-    saving ??= clock.timer(saveDelayMs, () => {
-      saving = undefined;
-      saved = saved.then(save);
+    // A member that is not stored yet is missed after a crash.
+    saving ??= clock.timer(source.isOrigin ? 0 : saveDelayMs, () => {
+      saved = saved.then(() => {
+        saving = undefined;
+        return save();
+      });
     });
   }
 
@@ -364,10 +374,16 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
         if (isAliasId(id)) named.remember(id, serial);
         else records.remember(id, serial);
       }
-      for (const raw of state.records) await take(raw, 0);
+      let complete = source.isOrigin === true;
+      for (const raw of state.records) {
+        const taken = await take(raw, 0);
+        // An entry without a statement is of an endpoint that was not there.
+        if (taken === undefined && isMember(raw)) complete = false;
+      }
       confirmedAtMs = clock.nowMs() - Math.max(0, clock.wallMs() - state.confirmedWallMs);
       problem = `${source.name} was not read yet`;
       show(behind());
+      remembered = complete && ageMs() <= completeMs && [...records.kept.keys()].every((id) => shown.has(id));
       open();
     } catch (thrown) {
       state("not kept", LongshoreError.from(thrown, "resolve", "reading the kept directory").message);
@@ -381,7 +397,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       return {
         entries,
         ageMs: ageMs(),
-        ...(settling() ? { settling: true } : {}),
+        ...(settling() ? { settling: true, ...(remembered ? { remembered: true as const } : {}) } : {}),
         ...(problem === undefined ? {} : { problem }),
         ...(refused ? { refused } : {}),
       };

@@ -245,6 +245,7 @@ export function createRegistry(parts: RegistryParts): Registry {
 
   return {
     name: "embedded",
+    isOrigin: true,
     async join(raw, tenant) {
       const request = joinRequestFrom(raw, "the request");
       const { id, statement } = request;

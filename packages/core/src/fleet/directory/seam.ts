@@ -14,6 +14,11 @@ export interface DirectorySnapshot {
    * have time to join again.
    */
   readonly settling?: true;
+  /**
+   * With `settling`: every endpoint that was there before is listed, from memory. Others may still be gone, so an absent model or server
+   * says nothing; but nothing that was listed is missing.
+   */
+  readonly remembered?: true;
   /** Why the entries are not newer, for display. */
   readonly problem?: string;
   /** Number of entries refused at their latest reading, 1 or more, and the reason for the latest of them, for display. */

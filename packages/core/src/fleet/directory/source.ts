@@ -20,6 +20,11 @@ export interface RecordSink {
 export interface RecordSource {
   /** Name for display and events: `file edge.yaml`. */
   readonly name: string;
+  /**
+   * Records come into being here, so what a directory over it has stored lists every endpoint that was there before a restart. Default: they
+   * are read from elsewhere, and may have changed since.
+   */
+  readonly isOrigin?: true;
   /** Reads, and continues to watch. Called once; dispose to stop. */
   follow(sink: RecordSink): AsyncDisposable;
 }

@@ -51,6 +51,8 @@ export interface EndpointStates extends Disposable {
   readonly mayGrow: boolean;
   /** Whether the directory may not name all of its endpoints yet. */
   readonly settling: boolean;
+  /** Whether endpoints may be missing that were listed before this process started. */
+  readonly lacksEarlier: boolean;
   /** Counts changes of the set of endpoints. */
   readonly changes: number;
   /** Charge for failed runs of the model at an endpoint, in milliseconds; Infinity while it gets no runs of that tenant. */
@@ -218,6 +220,10 @@ export function followEndpoints(parts: EndpointsParts, self: EndpointId): Endpoi
     mayGrow: directory !== undefined && dial !== undefined,
     get settling() {
       return dial !== undefined && directory?.snapshot().settling === true;
+    },
+    get lacksEarlier() {
+      const { settling, remembered } = (dial && directory?.snapshot()) ?? {};
+      return settling === true && remembered !== true;
     },
     failingMs(known, tenant, nowMs) {
       const of = ranOf(known.description);

@@ -286,15 +286,19 @@ class LoopEndpoint implements OffloadEndpoint {
 
   /** Runs one step of a sequence. It counts the step and repeats it from the last answered state if the endpoint has lost it. */
   async #step(request: InferenceRequest, position: SequencePosition, job: Job): Promise<InferenceResponse> {
-    const { model } = request.segment;
+    const { model, version } = request.segment;
     const key = JSON.stringify([job.call.tenant, model, job.known.description.digest, position.id]);
     const { sequence: kind } = job.known.description;
     using turn = await this.#sequences.enter(key, job.call, kind?.maxIdleMs);
     // Nothing is known of it here: it may be that this endpoint was restarted within the sequence.
     const lost = !turn.held && !position.state && position.step !== 0;
-    const held = lost ? await resumedStep(this.#requests.loop, job, position) : turn.held;
-    const sequence = stepFrom(held, position, this.#requests.loop.endpoints.all.size > 0);
-    const outcome = await runJob(this.#requests.loop, { ...job, sequence });
+    const { loop } = this.#requests;
+    const held = lost ? await resumedStep(loop, job, position) : turn.held;
+    const sequence = stepFrom(held, position, loop.endpoints.all.size > 0);
+    // Its server may have joined while it was looked for.
+    const latest = lost ? loop.knowledge.known(model, version === "" ? undefined : version) : undefined;
+    const known = latest?.description.digest === job.known.description.digest ? latest : job.known;
+    const outcome = await runJob(loop, { ...job, known, sequence });
     const { state, stateSeal, ...rest } = outcome.response;
     if (position.end) turn.forget();
     else if (sequence.step !== nextStep) {

@@ -7,7 +7,13 @@ import {
   seededRandom,
   silentObserver,
 } from "../../words/base/index.ts";
-import { type Endpoint, nextStep, type SequenceStanding } from "../../wire/endpoint/index.ts";
+import {
+  type Endpoint,
+  type EndpointInfo,
+  nextStep,
+  type SequenceStanding,
+} from "../../wire/endpoint/index.ts";
+import type { Directory, DirectorySnapshot } from "../../fleet/directory/index.ts";
 import { legKey } from "../../decide/plan/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { float32Tensor, tensorsOf } from "../../words/tensor/index.ts";
@@ -61,13 +67,40 @@ function server(id: string, zone: string, told: Told, ran: string[], asked: stri
   };
 }
 
-/** A gateway that has just started, over servers that know this of the sequence. */
-function gateway(servers: Readonly<Record<string, Told>>) {
+/**
+ * A gateway that has just started, over servers that know this of the sequence: of a list, or of a directory that is settling
+ * and has this to say.
+ */
+function gateway(
+  servers: Readonly<Record<string, Told>>,
+  snapshot?: Pick<DirectorySnapshot, "settling" | "remembered">,
+  /** Joins after this request has begun to look, and then the directory has settled. Default: all are listed from the start. */
+  late?: string,
+) {
   const clock = manualClock();
   const ran: string[] = [];
   const asked: string[] = [];
+  const endpoints = Object.entries(servers).map(([id, told]) => server(id, id.slice(0, 2), told, ran, asked));
+  const infos = endpoints.map(({ info }) => info);
+  const started = infos.filter(({ id }) => id !== late);
+  let state: DirectorySnapshot = { entries: started, ageMs: 0, ...snapshot };
+  const directory: Directory = {
+    snapshot: () => state,
+    watch(changed) {
+      const change = (to: DirectorySnapshot): void => {
+        state = to;
+        changed();
+      };
+      if (late !== undefined) {
+        clock.timer(2000, () => change({ ...state, entries: infos }));
+        clock.timer(4000, () => change({ entries: infos, ageMs: 0 }));
+      }
+      return { [Symbol.dispose]: () => undefined };
+    },
+  };
+  const dial = ({ id }: EndpointInfo): Endpoint => endpoints.find(({ info }) => info.id === id)!;
   const endpoint = offloadEndpoint({
-    endpoints: Object.entries(servers).map(([id, told]) => server(id, id.slice(0, 2), told, ran, asked)),
+    ...(snapshot ? { directory, dial } : { endpoints }),
     info: { ...doubleInfo, id: "gate", zone: "eu" },
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
@@ -106,6 +139,27 @@ it("a step without a number runs nowhere while a server that may hold a newer st
     message: expect.stringContaining("eu2 may hold it and did not say") as string,
   });
   expect(ran).toEqual([]);
+});
+
+it("a step without a number waits for servers that may be missing, and not if all from before are listed", async () => {
+  const servers = { eu1: standing(3, 9000), eu2: undefined };
+  const missing = gateway(servers, { settling: true });
+  await expect(missing.send(nextStep)).rejects.toMatchObject({
+    reason: "no-endpoint",
+    message: expect.stringContaining("servers are still missing") as string,
+  });
+  expect(missing.ran).toEqual([]);
+  const complete = gateway(servers, { settling: true, remembered: true });
+  await complete.send(nextStep);
+  expect(complete.ran).toEqual(["eu1 step 4"]);
+});
+
+it("a step without a number asks servers that join while it waits", async () => {
+  const servers = { eu1: undefined, eu2: standing(3, 9000) };
+  const { send, ran, asked } = gateway(servers, { settling: true }, "eu2");
+  await send(nextStep);
+  expect(ran).toEqual(["eu2 step 4"]);
+  expect(asked).toEqual(["eu1", "eu2"]);
 });
 
 it("a step with a number goes to the state before it, whatever the others say", async () => {

@@ -115,7 +115,7 @@ async function holders(
     // A newer state may be at an endpoint that the rules forbid to ask, or that cannot tell.
     const hidden = may.some(([id, { endpoint }]) => mute.has(id) || !mayTake(loop, job, endpoint.info));
     if (hidden && !enough) return [];
-    if (silent.length === 0 && !endpoints.settling) return found;
+    if (silent.length === 0 && !endpoints.lacksEarlier) return found;
     if (clock.nowMs() + pauseMs >= untilMs) {
       const whose =
         silent.length > 0
@@ -132,8 +132,10 @@ async function holders(
 function mayHold(id: EndpointId, { endpoint, health }: EndpointState, { known, call }: Ruled): boolean {
   const { info } = endpoint;
   if (info.state === "none" || call.path.includes(id) || health.distrusted !== undefined) return false;
+  // Of one that joined since this request began, only the live answers tell.
   const heard = known.asked?.heard.get(id);
-  return mayServe(info, known.description.name) && (!heard || known.offersBy.has(id));
+  const hasIt = !heard || heard.knowledge !== undefined || known.offersBy.has(id);
+  return mayServe(info, known.description.name) && hasIt;
 }
 
 /** The answer of an endpoint about a sequence: it does not know it (`unknown`), does not answer now (`silent`), or cannot tell (`mute`). */

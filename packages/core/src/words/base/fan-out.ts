@@ -1,5 +1,6 @@
 import { type Call, ownCall } from "./call.ts";
 import { LongshoreError } from "./error.ts";
+import { whenAborted } from "./when-aborted.ts";
 
 /**
  * Runs `work` for `count` elements, at most `width` at a time, each under a call of its own that ends with the
@@ -16,9 +17,9 @@ export async function fanOut<T>(
   const stopAll = (reason: unknown): void => {
     for (const one of running) one.abort(reason);
   };
-  // One listener for all elements: signals warn of leaks when a hundred crops listen to one of them.
+  // One listener for all elements, whose calls end in their order.
   const onAbort = (): void => stopAll(call.abort.reason);
-  call.abort.addEventListener("abort", onAbort, { once: true });
+  const stopListening = whenAborted(call.abort, onAbort);
   let next = 0;
   let failed = false;
 
@@ -49,6 +50,6 @@ export async function fanOut<T>(
     await Promise.all(Array.from({ length: Math.min(count, Math.max(1, width)) }, lane));
     return results;
   } finally {
-    call.abort.removeEventListener("abort", onAbort);
+    stopListening();
   }
 }
