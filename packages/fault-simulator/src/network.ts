@@ -21,6 +21,7 @@ import {
   idempotencyHeader,
   sleep,
   untilAborted,
+  whenAborted,
 } from "@longshore/core/internal";
 import type { VirtualClock } from "@longshore/lab";
 import { type ByteStream, byteStream, drained, joined, pieces } from "./byte-stream.ts";
@@ -160,8 +161,7 @@ export function simulatedNetwork({ world, seed, weather, log }: NetworkParts): N
       if (!port) fail(unreachable("no connection came about"));
     });
     const onAbort = (): void => fail(abortError(call.abort, "transport"));
-    call.abort.addEventListener("abort", onAbort, { once: true });
-    const stopListening = (): void => call.abort.removeEventListener("abort", onAbort);
+    const stopListening = whenAborted(call.abort, onAbort);
     death = from.onDeath(() => {
       const gone = serverGone;
       end();

@@ -19,7 +19,7 @@ import { fileWith, repositoryRoot, sourceFiles } from "./source-files.ts";
 /** The outcome of a planted bug. */
 export interface PlantedOutcome {
   readonly bug: PlantedBug;
-  /** `stale`: its text does not stand in exactly one file any more. */
+  /** `stale`: its text does not stand in exactly one file any more, or the code does not load with it. */
   readonly found: "simulator" | "tests" | "stale" | undefined;
   /** The line that showed it. */
   readonly how: string;
@@ -113,10 +113,25 @@ function run(
   });
 }
 
-function firstLine(output: string, pattern: RegExp): string {
-  const line = output.split("\n").find((one) => pattern.test(one));
-  return (line ?? "it did not end, or broke").trim().slice(0, 160);
+/** Errors of code that does not load: these say nothing about the bug. */
+const loadErrors =
+  /ERR_MODULE_NOT_FOUND|MODULE_NOT_FOUND|Cannot find (?:module|package)|Failed to (?:load|resolve)|does not provide an export/;
+
+/**
+ * What a command's output says of a planted bug. Only a seed or a test that is named as failed shows one. A command that ends
+ * badly without naming any has not run: the first line that says why is in `broken`.
+ */
+export function readOutput(output: string, ok: boolean): { readonly how?: string; readonly broken?: string } {
+  if (ok) return {};
+  const lines = output.split("\n").map((line) => line.trim().slice(0, 160));
+  const notLoaded = lines.find((line) => loadErrors.test(line));
+  if (notLoaded !== undefined) return { broken: notLoaded };
+  const how = lines.find((line) => /^failed {2}seed \d|^FAIL\s.+\.test\.ts > /.test(line));
+  return how === undefined ? { broken: lines.findLast((line) => line !== "") ?? "it said nothing" } : { how };
 }
+
+/** A command that ended without having looked for a bug. */
+class NotRun extends Error {}
 
 /** Plants one bug after the other and says what finds each. */
 export async function runPlanted({ seeds, names, done }: PlantedOptions): Promise<readonly PlantedOutcome[]> {
@@ -124,6 +139,13 @@ export async function runPlanted({ seeds, names, done }: PlantedOptions): Promis
   const { folder } = copy;
   const { code, tests } = sourceFiles();
   const outcomes: PlantedOutcome[] = [];
+
+  /** Throws for a command that did not run, so that it counts as nothing. */
+  function shown(output: string, ok: boolean): string | undefined {
+    const { how, broken } = readOutput(output, ok);
+    if (broken !== undefined) throw new NotRun(broken);
+    return how;
+  }
 
   async function bySimulator(): Promise<string | undefined> {
     const main = "packages/fault-simulator/dist/command/main.js";
@@ -136,7 +158,7 @@ export async function runPlanted({ seeds, names, done }: PlantedOptions): Promis
       "--first",
     ]);
     // A slow machine ends nothing in time either: only what the simulator says counts.
-    return ok || timedOut ? undefined : firstLine(output, /failed {2}seed|Error/);
+    return timedOut ? undefined : shown(output, ok);
   }
 
   async function byTests(bug: PlantedBug, restore: () => void): Promise<string | undefined> {
@@ -144,12 +166,14 @@ export async function runPlanted({ seeds, names, done }: PlantedOptions): Promis
     const limits = [`--testTimeout=${longestTestMs}`, `--hookTimeout=${longestTestMs}`];
     const files = paths.map((path) => relative(repositoryRoot, path));
     const { ok, output, timedOut } = await run(folder, [vitest, "run", "--bail", "1", ...limits, ...files]);
-    if (ok || timedOut) return undefined;
+    if (timedOut) return undefined;
+    const how = shown(output, ok);
+    if (how === undefined) return undefined;
     // That a file fails says something only where it does not fail without the bug.
     const failed = files.filter((path) => new RegExp(`FAIL\\s+${path.replaceAll(".", "\\.")}`).test(output));
     restore();
     const again = await run(folder, [vitest, "run", ...limits, ...(failed.length > 0 ? failed : files)]);
-    return again.ok ? firstLine(output, /FAIL|Error/) : undefined;
+    return again.ok ? how : undefined;
   }
 
   async function look(bug: PlantedBug): Promise<PlantedOutcome> {
@@ -176,6 +200,9 @@ export async function runPlanted({ seeds, names, done }: PlantedOptions): Promis
         if (how !== undefined) return { bug, found, how };
       }
       return { bug, found: undefined, how: "" };
+    } catch (thrown) {
+      if (!(thrown instanceof NotRun)) throw thrown;
+      return { bug, found: "stale", how: `the code does not run with it: ${thrown.message}` };
     } finally {
       restore();
     }

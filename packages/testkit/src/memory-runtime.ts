@@ -1,5 +1,5 @@
 import { type Clock, LongshoreError, type Tensor, type Tensors, type TensorSpec } from "@longshore/core";
-import { abortError, checkCall, renamed, shapeFits, sleep } from "@longshore/core/internal";
+import { abortError, checkCall, renamed, shapeFits, sleep, whenAborted } from "@longshore/core/internal";
 import type { InferenceSession, Runtime } from "@longshore/engine";
 import {
   aliveAfter,
@@ -143,8 +143,8 @@ function found(values: Tensors, name: string): Tensor {
 function untilAborted<T>(work: Promise<T>, abort: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(abortError(abort, "execute"));
-    abort.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => abort.removeEventListener("abort", stop));
+    const stopListening = whenAborted(abort, stop);
+    work.then(resolve, reject).finally(stopListening);
   });
 }
 

@@ -214,6 +214,21 @@ export function transportContract(
       await handlerEnded;
     });
 
+    it("adds one listener at most to a signal that many requests share", async () => {
+      const transport = await to(echo);
+      const { signal } = new AbortController();
+      let added = 0;
+      const add = signal.addEventListener.bind(signal);
+      signal.addEventListener = (...args: Parameters<typeof add>): void => {
+        added++;
+        add(...args);
+      };
+      const shared = housekeepingCall("shared", signal);
+      const replies = Array.from({ length: 12 }, () => transport.send(post(parts(counted(10))), shared));
+      for (const reply of replies) await readBody((await reply).body, everything);
+      expect(added).toBeLessThanOrEqual(1);
+    });
+
     it("ends the reading of a reply with the call's own error", async () => {
       const transport = await to(async () => ({
         status: 200,

@@ -22,6 +22,7 @@ import {
   parseRoute,
   readWireError,
   turnWhileWanted,
+  whenAborted,
 } from "@longshore/core/internal";
 import { createBufferedBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
@@ -164,9 +165,9 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
         stream.close(constants.NGHTTP2_CANCEL);
         if (!stream.readableEnded) connection.doubt(session);
       };
-      call.abort.addEventListener("abort", left, { once: true });
+      const stopListening = whenAborted(call.abort, left);
       const over = (): void => {
-        call.abort.removeEventListener("abort", left);
+        stopListening();
         frames[Symbol.dispose]();
         if (!stream.closed) left();
       };

@@ -8,7 +8,7 @@ import {
   type WireRequest,
   type WireResponse,
 } from "@longshore/core";
-import { abortError, acknowledgeHeader } from "@longshore/core/internal";
+import { abortError, acknowledgeHeader, whenAborted } from "@longshore/core/internal";
 import type { EmulatedLink } from "./emulated-link.ts";
 
 /** Bounds of a transport over an emulated link. */
@@ -79,7 +79,7 @@ export function emulatedTransport(
       const controller = new AbortController();
       const stop = (): void => controller.abort(call.abort.reason);
       if (call.abort.aborted) stop();
-      call.abort.addEventListener("abort", stop, { once: true });
+      const stopListening = whenAborted(call.abort, stop);
       let heard = false;
       let timer: Disposable | undefined;
       const watch = (): void => {
@@ -114,7 +114,7 @@ export function emulatedTransport(
         return await Promise.race([exchanged, ended]);
       } finally {
         timer?.[Symbol.dispose]();
-        call.abort.removeEventListener("abort", stop);
+        stopListening();
       }
     },
     close() {

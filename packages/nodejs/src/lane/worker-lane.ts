@@ -99,16 +99,16 @@ export function workerLane(options: WorkerLaneOptions): Lane {
     thread: LaneThread,
     { chain, values, keep, call, resolve, reject }: Waiting,
   ): Promise<void> {
-    const stop = (): void => thread.stop();
+    let stopListening: (() => void) | undefined;
     try {
       if (options.clock) checkCall(call, options.clock, "queue");
       const result = thread.run(chain, values, keep);
-      call.abort.addEventListener("abort", stop, { once: true });
+      stopListening = whenAborted(call.abort, () => thread.stop());
       resolve(await result);
     } catch (thrown) {
       reject(thrown);
     } finally {
-      call.abort.removeEventListener("abort", stop);
+      stopListening?.();
       pump();
     }
   }

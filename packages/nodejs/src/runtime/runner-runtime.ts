@@ -1,5 +1,5 @@
 import { type Call, type Clock, LongshoreError } from "@longshore/core";
-import { abortError, housekeepingCall, UnderWay } from "@longshore/core/internal";
+import { abortError, housekeepingCall, UnderWay, whenAborted } from "@longshore/core/internal";
 import type { Artifact, LoadOptions, Runtime } from "@longshore/engine";
 import { failure, type LoadedRunner, RunnerClient } from "./runner-client.ts";
 import type { OpenLink } from "./runner-link.ts";
@@ -73,7 +73,7 @@ async function startRunner(
   const aborted = (): void => {
     client.kill(abortError(call.abort, "execute"));
   };
-  call.abort.addEventListener("abort", aborted, { once: true });
+  const stopListening = whenAborted(call.abort, aborted);
   let timer: Disposable | undefined;
   try {
     const bytes = exact(await artifact.bytes(call));
@@ -109,7 +109,7 @@ async function startRunner(
     throw thrown;
   } finally {
     timer?.[Symbol.dispose]();
-    call.abort.removeEventListener("abort", aborted);
+    stopListening();
   }
 }
 
@@ -117,15 +117,15 @@ async function startRunner(
 function orAborted<T>(work: Promise<T>, call: Call, late: (value: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const aborted = (): void => reject(abortError(call.abort, "execute"));
-    call.abort.addEventListener("abort", aborted, { once: true });
+    const stopListening = whenAborted(call.abort, aborted);
     work.then(
       (value) => {
         if (call.abort.aborted) late(value);
-        call.abort.removeEventListener("abort", aborted);
+        stopListening();
         resolve(value);
       },
       (thrown: unknown) => {
-        call.abort.removeEventListener("abort", aborted);
+        stopListening();
         reject(LongshoreError.from(thrown, "execute", "loading the model"));
       },
     );

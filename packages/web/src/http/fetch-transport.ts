@@ -15,6 +15,7 @@ import {
   connectionWords,
   credentialHeaders,
   newConnection,
+  whenAborted,
 } from "@longshore/core/internal";
 
 /** Where a transport leads, and what it tolerates on the way. */
@@ -101,20 +102,18 @@ const mostKept = 6;
 /** One exchange: the events that may end it, and the error that it then ends with. */
 class Exchange {
   readonly #controller = new AbortController();
-  readonly #call: Call;
   readonly #clock: Clock;
   readonly #idleMs: number;
   readonly #address: string;
-  readonly #onAbort = (): void => this.#end(abortError(this.#call.abort, "transport"));
+  readonly #stopListening: () => void;
   #failure: LongshoreError | undefined;
   #timer: Disposable | undefined;
 
   constructor(call: Call, clock: Clock, idleMs: number, address: string) {
-    this.#call = call;
     this.#clock = clock;
     this.#idleMs = idleMs;
     this.#address = address;
-    call.abort.addEventListener("abort", this.#onAbort, { once: true });
+    this.#stopListening = whenAborted(call.abort, () => this.#end(abortError(call.abort, "transport")));
     this.moved();
   }
 
@@ -144,7 +143,7 @@ class Exchange {
   /** It has ended, well or not. Returns the meaning of a failure. */
   over(thrown?: unknown, whileReading = false): LongshoreError {
     this.#timer?.[Symbol.dispose]();
-    this.#call.abort.removeEventListener("abort", this.#onAbort);
+    this.#stopListening();
     if (this.#failure) return this.#failure;
     if (whileReading && !LongshoreError.is(thrown)) {
       return new LongshoreError("no-answer", "transport", `the reply of ${this.#address} broke off`, {
