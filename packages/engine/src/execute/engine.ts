@@ -299,7 +299,7 @@ class EngineHere implements Engine {
     this.#inFlight++;
     try {
       using own = this.#begin(call);
-      yield* serveAnswers(this.#serve, request, own.call);
+      yield* serveAnswers(this.#serve, request, own?.call ?? call);
     } catch (thrown) {
       throw this.#failed(thrown, request, call);
     } finally {
@@ -307,8 +307,8 @@ class EngineHere implements Engine {
     }
   }
 
-  /** The call of a request that may run here, which ends at its deadline. */
-  #begin(call: Call): EndingCall {
+  /** Refuses a request that may not run here. Returns its call as it ends at its deadline, if it has one. */
+  #begin(call: Call): EndingCall | undefined {
     this.#admit(0);
     refuseRules(call, this.info, this.#parts.dataClasses);
     refusePast(call, this.#parts.clock);
@@ -342,7 +342,7 @@ class EngineHere implements Engine {
     let own: EndingCall | undefined;
     try {
       own = this.#begin(call);
-      return await serveRequest(this.#serve, request, own.call, place);
+      return await serveRequest(this.#serve, request, own?.call ?? call, place);
     } catch (thrown) {
       throw this.#failed(thrown, request, call);
     } finally {

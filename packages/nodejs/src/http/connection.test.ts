@@ -212,7 +212,7 @@ describe("a connection", () => {
     let closed: Promise<unknown> | undefined;
     const transport = await peer((socket) => {
       closed = once(socket, "close");
-      socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc"));
+      socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\nabc"));
     });
     const { body } = await transport.send(get, call);
     if (body.kind !== "stream") throw new Error("a stream was expected");

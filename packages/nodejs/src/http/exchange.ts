@@ -5,6 +5,7 @@ import {
   acknowledgedHeader,
   ArrivingBody,
   brokenBody,
+  tinyBytes,
   whenAborted,
 } from "@longshore/core/internal";
 import type { Dispatcher } from "undici";
@@ -42,8 +43,8 @@ const joinedBytes = 65_536;
 const nothing = new Uint8Array(0);
 
 /**
- * One request and its reply on a connection, as undici's handler. Its promise settles when the head of the reply is here;
- * errors after that reach the reader of the reply.
+ * One request and its reply on a connection, as undici's handler. Its promise settles when the head of the reply is here, and
+ * for a short reply when all of it is; errors after that reach the reader of the reply.
  *
  * If a reused connection breaks before the first byte of an answer, the server had most likely closed it and never read the
  * request. The request is sent once more on a new socket if it is repeatable.
@@ -67,6 +68,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #repeated = false;
   #ended = false;
   #failure: LongshoreError | undefined;
+  /** A final reply has begun. */
+  #headed = false;
+  /** A short reply, whose parts are not all here yet. */
+  #short: { readonly response: WireResponse; readonly parts: Uint8Array[] } | undefined;
   #arriving: ArrivingBody | undefined;
   #bytes = 0;
 
@@ -137,7 +142,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       this.fail(tooLong(address, maxBytes, length));
       return;
     }
+    this.#headed = true;
     const written = this.#sent && this.#connection.socket?.writableLength === 0;
+    const head = { status, headers: flat(headers), ...(written ? ({ written: true } as const) : {}) };
+    // A short reply is given when all of it is here: it has no pace that a reader could follow.
+    if (length !== undefined && length < tinyBytes) {
+      const parts: Uint8Array[] = [];
+      this.#short = { response: { ...head, body: { kind: "parts", parts } }, parts };
+      return;
+    }
     const arriving = new ArrivingBody({
       byteLength: length,
       pause: () => this.#hold(controller, true),
@@ -147,8 +160,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       },
     });
     this.#arriving = arriving;
-    const response = { status, headers: flat(headers), ...(written ? ({ written: true } as const) : {}) };
-    this.#resolve({ ...response, body: arriving.body });
+    this.#resolve({ ...head, body: arriving.body });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -156,6 +168,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#silence.moved();
     this.#bytes += chunk.byteLength;
     if (this.#bytes > maxBytes) this.fail(tooLong(this.#limits.address, maxBytes));
+    else if (this.#short) this.#short.parts.push(chunk);
     else if (!this.#ended) this.#arriving?.came(chunk);
   }
 
@@ -163,7 +176,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const arriving = this.#arriving;
     this.#settle();
     this.#connection.answered();
-    arriving?.end();
+    if (this.#short) this.#resolve(this.#short.response);
+    else arriving?.end();
   }
 
   onResponseError(_controller: unknown, thrown: Error): void {
@@ -181,7 +195,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       connected: this.#connection.connected,
       reused: this.#reused,
       answered: this.#answered,
-      headed: this.#arriving !== undefined,
+      headed: this.#headed,
     });
     this.#fault(error);
   }
@@ -190,7 +204,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   fail(error: LongshoreError): void {
     if (this.#ended) return;
     const { socket } = this.#connection;
-    if (socket && this.#started && !this.#arriving) giveUp(socket);
+    if (socket && this.#started && !this.#headed) giveUp(socket);
     this.#fault(error);
   }
 

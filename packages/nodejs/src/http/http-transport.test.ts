@@ -90,7 +90,7 @@ describe("http transport against servers that misbehave", () => {
   });
 
   it("gives no-answer when a reply stops halfway", async () => {
-    const address = await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"));
+    const address = await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf"));
     const clock = manualClock();
     const transport = httpTransport({ address, clock, idleTimeoutMs: 1000 });
     const reply = await transport.send(get, call);
@@ -111,15 +111,18 @@ describe("http transport against servers that misbehave", () => {
     await transport.close();
   });
 
-  it("gives no-answer when a reply is shorter than it says and the connection ends", async () => {
-    const address = await peer((socket) => {
-      socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"));
-    });
-    const transport = httpTransport({ address, clock: systemClock() });
-    const reply = await transport.send(get, call);
-    await expect(readBody(reply.body, limits)).rejects.toMatchObject({ reason: "no-answer" });
-    await transport.close();
-  });
+  it.each([100, 100_000])(
+    "gives no-answer when a reply is shorter than the %i bytes it announces and the connection ends",
+    async (announced) => {
+      const address = await peer((socket) => {
+        socket.once("data", () => socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${announced}\r\n\r\nshort`));
+      });
+      const transport = httpTransport({ address, clock: systemClock() });
+      const read = async (): Promise<Uint8Array> => readBody((await transport.send(get, call)).body, limits);
+      await expect(read()).rejects.toMatchObject({ reason: "no-answer" });
+      await transport.close();
+    },
+  );
 
   it("calls a kept connection that the server closed unreachable, so that a plan may try again", async () => {
     let requests = 0;

@@ -9,7 +9,14 @@ export { lateness, type Lateness } from "./lateness.ts";
 export { linkBelief, type LinkBelief, type LinkBeliefOptions } from "./link-belief.ts";
 export type { LinkHint, LinkKind } from "./link-hint.ts";
 export { type Loss, lossFor, lossOf, type LossOptions } from "./loss.ts";
-export { bytesMillijoules, exchangeMillijoules, type Radio, radios, radioTimeMillijoules } from "./radio.ts";
+export {
+  bytesMillijoules,
+  drawsNothing,
+  exchangeMillijoules,
+  type Radio,
+  radios,
+  radioTimeMillijoules,
+} from "./radio.ts";
 export { linkModel, type LinkModel, packetBytes } from "./rate-model.ts";
 export { retryBudget, type RetryBudget } from "./retry-budget.ts";
 export { planSecondRun, type SecondRunPlan, type SecondRunQuestion } from "./second-run.ts";

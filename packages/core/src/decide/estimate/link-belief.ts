@@ -159,23 +159,19 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
       const hinted = hint?.downBitsPerSecond !== undefined && sides.up.origin === "prior";
       const told = hinted || memory?.memory.downBitsPerSecond !== undefined;
       const like = unseen && !told ? sides.up : side;
-      let alone = like.drainMs(size, now, false);
-      if (direction === "down" && !(unseen && told)) {
-        // Waiting for the link happened on the way there: the first packet of a reply behaves as in exchanges.
-        const first = like.drainMs(packetBytes, now, false);
-        alone = alone.map((value, index) => Math.max(0, value - (first[index] ?? 0)));
-      }
-      const idle = side.backlogBytes() === 0;
-      const queued = idle ? alone : side.drainMs(size, now, true);
+      const alone = like.drainMs(size, now, false);
+      // Waiting for the link happened on the way there: the first packet of a reply behaves as in exchanges.
+      const first =
+        direction === "down" && !(unseen && told) ? like.drainMs(packetBytes, now, false) : undefined;
+      const queued = side.backlogBytes() === 0 ? undefined : side.drainMs(size, now, true);
       const read = new Float64Array(alone.length);
       for (let index = 0; index < read.length; index++) {
         const oneWay = (trips[Math.min(index, estimateSize - 1)] ?? 0) / 2;
+        const value = alone[index] ?? 0;
+        const idleMs = (first ? Math.max(0, value - (first[index] ?? 0)) : value) + oneWay;
         // With a backlog, acknowledgements of passed bytes are still arriving, so half a trip is done. But nothing arrives sooner than on
         // an idle link.
-        read[index] = Math.max(
-          (queued[index] ?? 0) - (idle ? -oneWay : base() / 2),
-          (alone[index] ?? 0) + oneWay,
-        );
+        read[index] = queued ? Math.max((queued[index] ?? 0) - base() / 2, idleMs) : idleMs;
       }
       const { values, tail } = split(read);
       const { origin, observedAtMs } = side;
@@ -296,7 +292,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
 
 /** Sixteen values and their tail, which were read together. */
 function split(read: Float64Array): Required<Pick<Estimate, "values" | "tail">> {
-  return { values: read.slice(0, estimateSize), tail: read.slice(estimateSize) };
+  return { values: read.subarray(0, estimateSize), tail: read.subarray(estimateSize) };
 }
 
 function whole(bytes: number): number {

@@ -52,6 +52,11 @@ export const radios: Readonly<Record<"lte" | "3g" | "wifi" | "wired", Radio>> = 
   },
 };
 
+/** Whether a radio draws nothing at all, so that nothing has to be known of when it was on. */
+export function drawsNothing(radio: Radio): boolean {
+  return Object.values(radio).every((figure) => figure === 0);
+}
+
 /** Energy of moving bytes over the air, without the time it takes, in millijoules. */
 export function bytesMillijoules(radio: Radio, sentBytes: number, receivedBytes: number): number {
   return (radio.upMillijoulesPerMegabit * sentBytes + radio.downMillijoulesPerMegabit * receivedBytes) * 8e-6;

@@ -21,5 +21,5 @@ export {
   type Travels,
   type Trigger,
 } from "./plan.ts";
-export type { FirstWaits, PlanRequest, Traffic } from "./request.ts";
+export type { ConnectionWaits, FirstWaits, Part, PlanRequest, Traffic } from "./request.ts";
 export type { ModelPoll, DeviceView, ModelView, View } from "./view.ts";

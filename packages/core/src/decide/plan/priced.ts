@@ -98,11 +98,8 @@ export function firstWaitsThere(
 ): { readonly loadMs: number; readonly connectMs: number; readonly slowStartMs: number } {
   const id = view.endpoints.ids[model.routes.endpoint[route] ?? -1];
   if (!first || id === undefined) return noWaits;
-  return {
-    loadMs: first.loadMs(id, partOf(choice, from, to)),
-    connectMs: first.connectMs(id),
-    slowStartMs: first.slowStartMs(id),
-  };
+  const { connectMs, slowStartMs } = first.connection(id);
+  return { loadMs: first.loadMs(id, partOf(choice, from, to)), connectMs, slowStartMs };
 }
 
 /** Their sum. */

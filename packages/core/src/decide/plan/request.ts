@@ -32,10 +32,16 @@ export interface Part {
 export interface FirstWaits {
   /** Until the part is fetched and loaded at an endpoint (undefined: here); 0 if it is. */
   loadMs(endpoint: EndpointId | undefined, part: Part): number;
-  /** Until a connection to the endpoint is made; 0 if one is open. */
-  connectMs(endpoint: EndpointId): number;
+  /** For a connection to the endpoint. */
+  connection(endpoint: EndpointId): ConnectionWaits;
+}
+
+/** Waits of a request for its connection, in milliseconds. */
+export interface ConnectionWaits {
+  /** Until a connection is made; 0 if one is open. */
+  readonly connectMs: number;
   /** Longer on an open connection because it sent nothing for a while; see `Connecting.idleMs`. */
-  slowStartMs(endpoint: EndpointId): number;
+  readonly slowStartMs: number;
 }
 
 /** One question to the planner. */

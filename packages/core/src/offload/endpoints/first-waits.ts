@@ -2,7 +2,7 @@ import type { EndpointId } from "../../words/base/index.ts";
 import { type Segment, segmentKey } from "../../words/model/index.ts";
 import type { Offer } from "../../wire/endpoint/index.ts";
 import { tcpSlowStartMs } from "../../decide/estimate/index.ts";
-import type { FirstWaits } from "../../decide/plan/index.ts";
+import type { ConnectionWaits, FirstWaits, Part } from "../../decide/plan/index.ts";
 import { readBetween, readingOf, sizeCount, sizePosition } from "../../decide/table/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
@@ -11,34 +11,41 @@ import type { Warmth } from "./warmth.ts";
 /** Reads the usual time of a transfer. */
 const usually = readingOf(0.5);
 
+/** An open connection that was used lately. */
+const noWaits: ConnectionWaits = { connectMs: 0, slowStartMs: 0 };
+
 /**
  * Expected time until a request of so many bytes gets through on a connection that is still to be made, beyond its time on an open one: what
- * earlier connections took or the round trips of making one, and the rounds in which TCP finds out how much it may send. 0 if an open
- * connection is free.
+ * earlier connections took or the round trips of making one, and the rounds in which TCP finds out how much it may send. Or how much longer
+ * it takes on an open connection because that has sent nothing for a while. What the belief about the link learned from bodies after such
+ * pauses is in it already, so the rounds count less the more of its last bodies were of that kind.
  */
-export function connectMs(state: EndpointState, bytes: number, nowMs: number, stream = false): number {
+function connectionWaits(
+  state: EndpointState,
+  bytes: number,
+  nowMs: number,
+  stream: boolean,
+): ConnectionWaits {
   const connecting = state.endpoint.capabilities?.connecting?.(stream);
-  if (!connecting || connecting.roundTrips === 0) return 0;
-  const madeMs = connecting.tookMs ?? connecting.roundTrips * usualTripMs(state, nowMs);
-  return madeMs + windowMs(state, bytes, nowMs, Infinity);
+  if (!connecting) return noWaits;
+  const { roundTrips, tookMs, idleMs } = connecting;
+  if (roundTrips > 0) {
+    const madeMs = tookMs ?? roundTrips * usualTripMs(state, nowMs);
+    return { connectMs: madeMs + windowMs(state, bytes, nowMs, Infinity), slowStartMs: 0 };
+  }
+  if (idleMs === undefined) return noWaits;
+  const slowStartMs = (1 - state.link.restartedRatio) * windowMs(state, bytes, nowMs, idleMs);
+  return { connectMs: 0, slowStartMs };
 }
 
-/**
- * How much longer a request of so many bytes takes on an open connection because that has sent nothing for a while. What the belief about the
- * link learned from bodies after such pauses is in it already, so the rounds count less the more of its last bodies were of that kind.
- */
-export function slowStartMs(state: EndpointState, bytes: number, nowMs: number, stream = false): number {
-  const connecting = state.endpoint.capabilities?.connecting?.(stream);
-  if (connecting?.roundTrips !== 0 || connecting.idleMs === undefined) return 0;
-  return (1 - state.link.restartedRatio) * windowMs(state, bytes, nowMs, connecting.idleMs);
-}
-
-/** Records for `slowStartMs` on which kind of connection a request is sent now. */
+/** Records for `connectionWaits` on which kind of connection a request is sent now. */
 export function noteConnection(state: EndpointState, bytes: number, nowMs: number, stream = false): void {
   const connecting = state.endpoint.capabilities?.connecting;
   if (!connecting) return;
-  const { roundTrips = 0, idleMs = 0 } = connecting(stream) ?? {};
-  state.link.began(windowMs(state, bytes, nowMs, roundTrips > 0 ? Infinity : idleMs) > 0);
+  const waits = connecting(stream);
+  // On an open connection that was used lately, the window of TCP is open, too.
+  const idleMs = waits && waits.roundTrips > 0 ? Infinity : waits?.idleMs;
+  state.link.began(idleMs !== undefined && windowMs(state, bytes, nowMs, idleMs) > 0);
 }
 
 function usualTripMs({ link: { belief } }: EndpointState, nowMs: number): number {
@@ -69,28 +76,38 @@ export interface FirstWaitParts {
 
 /** Waits of a request before a first run, as the planner reads them. */
 export function firstWaits(parts: FirstWaitParts): FirstWaits {
-  const { known, warmth, endpoints, localId, bytes, stream, nowMs } = parts;
-  const { name: model, version, digest } = known.description;
-  const onceEach = (find: (state: EndpointState) => number): ((id: EndpointId) => number) => {
-    const found = new Map<EndpointId, number>();
-    return (id) => {
-      const before = found.get(id);
-      if (before !== undefined) return before;
-      const state = endpoints.get(id);
-      const waitMs = state ? find(state) : 0;
-      found.set(id, waitMs);
-      return waitMs;
-    };
-  };
-  return {
-    loadMs(id = localId, part) {
-      if (id === undefined) return 0;
-      const segment: Segment = { model, version, digest, ...part };
-      return warmth.waitMs(id, segment, id === localId ? undefined : offerFor(known, id, segment));
-    },
-    connectMs: onceEach((state) => connectMs(state, bytes, nowMs, stream)),
-    slowStartMs: onceEach((state) => slowStartMs(state, bytes, nowMs, stream)),
-  };
+  return new WaitsOfRequest(parts);
+}
+
+/** A class for the same reason as `Once`: every plan has one. */
+class WaitsOfRequest implements FirstWaits {
+  readonly #parts: FirstWaitParts;
+  /** What was worked out. */
+  #connections: Map<EndpointId, ConnectionWaits> | undefined;
+
+  constructor(parts: FirstWaitParts) {
+    this.#parts = parts;
+  }
+
+  loadMs(endpoint: EndpointId | undefined, part: Part): number {
+    const { known, warmth, localId } = this.#parts;
+    const id = endpoint ?? localId;
+    if (id === undefined) return 0;
+    const { name: model, version, digest } = known.description;
+    const segment: Segment = { model, version, digest, ...part };
+    return warmth.waitMs(id, segment, id === localId ? undefined : offerFor(known, id, segment));
+  }
+
+  connection(id: EndpointId): ConnectionWaits {
+    const before = this.#connections?.get(id);
+    if (before) return before;
+    const { endpoints, bytes, nowMs, stream } = this.#parts;
+    const state = endpoints.get(id);
+    const waits = state ? connectionWaits(state, bytes, nowMs, stream) : noWaits;
+    this.#connections ??= new Map<EndpointId, ConnectionWaits>();
+    this.#connections.set(id, waits);
+    return waits;
+  }
 }
 
 /** The offer of an endpoint for a segment, if it says that the segment is to be loaded first. */

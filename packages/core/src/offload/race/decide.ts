@@ -158,12 +158,42 @@ function planned(
     worth = undefined;
     best = loop.plan(job, held, exclude, nowMs);
   }
-  const atStart = held.cut === job.held.cut;
-  const now = job.frame ? warmth.ready : atStart ? warmth.loaded : warmth.here;
   if (isInfeasible(best)) return best;
+  const now = job.frame ? warmth.ready : held.cut === job.held.cut ? warmth.loaded : warmth.here;
   const first = firstWaitsOf(loop, job, held, nowMs);
-  const owing = best.legs.filter((leg) => waitsFirst(loop, first, leg));
-  const charged = owing.length > 0 ? first : undefined;
+  const owes = best.legs.some((leg) => waitsFirst(loop, first, leg));
+  // Most requests wait for nothing.
+  if (!owes && !now) return best;
+  return plannedWithWaits(loop, job, held, exclude, nowMs, { best, worth, now, first, owes });
+}
+
+/** The best plan where something may have to be loaded or connected first; see `planned`. */
+function plannedWithWaits(
+  loop: Loop,
+  job: Job,
+  held: HeldCrossing,
+  exclude: ReadonlySet<EndpointId>,
+  nowMs: number,
+  {
+    best,
+    worth,
+    now,
+    first,
+    owes,
+  }: {
+    /** The best plan without waits, of the parts that are `worth` it. */
+    readonly best: Plan;
+    readonly worth: PartFilter | undefined;
+    /** The parts that need no loading. */
+    readonly now: PartFilter | undefined;
+    readonly first: FirstWaits;
+    /** Whether a leg of the best plan has to wait. */
+    readonly owes: boolean;
+  },
+): Plan | Infeasible {
+  const { warmth } = loop.device;
+  const atStart = held.cut === job.held.cut;
+  const charged = owes ? first : undefined;
   const planWith = (only: PartFilter | undefined): Plan | Infeasible =>
     loop.plan(job, held, exclude, nowMs, only, charged);
   /** The best plan as it is predicted with its waits. They alone keep no request from being tried. */
@@ -232,7 +262,8 @@ function waitsFirst(loop: Loop, first: FirstWaits, { endpoint, segment, starts }
   if (starts.every(({ on }) => on === "failed")) return false;
   if (loadMs(loop, first, endpoint, segment) > 0) return true;
   if (endpoint === loop.local?.info.id) return false;
-  return first.connectMs(endpoint) + first.slowStartMs(endpoint) > 0;
+  const { connectMs, slowStartMs } = first.connection(endpoint);
+  return connectMs + slowStartMs > 0;
 }
 
 function loadMs(loop: Loop, first: FirstWaits, endpoint: EndpointId, segment: Segment): number {

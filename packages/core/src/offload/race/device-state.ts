@@ -2,6 +2,7 @@ import type { Clock } from "../../words/base/index.ts";
 import {
   type DeviceDemand,
   deviceDemand,
+  drawsNothing,
   idleDevice,
   radios,
   strained,
@@ -26,7 +27,8 @@ export interface DeviceState {
   readonly warmth: Warmth;
   /** When requests come to this offloader, and which of them run here. */
   readonly arrivals: DeviceDemand;
-  readonly radio: RadioState;
+  /** Undefined if the radio draws nothing, as a wire does. */
+  readonly radio: RadioState | undefined;
   readonly activeWatts: number;
   /** How much heat and battery add to the price of a run here. */
   strainRatio(): number;
@@ -44,7 +46,7 @@ export function followDevice(
   const { device = {}, local } = parts;
   const work = localWork(device.slots ?? 1, clock);
   const radioRates = device.radio ?? radios.wired;
-  const radio = radioState(radioRates);
+  const radio = drawsNothing(radioRates) ? undefined : radioState(radioRates);
   const arrivals = deviceDemand();
   const rated = local?.info.rates.activeWatts ?? 0;
   const activeWatts = device.activeWatts ?? (rated > 0 ? rated : 2);
@@ -56,7 +58,7 @@ export function followDevice(
     activeWatts,
     strainRatio: () => device.health?.().strainRatio ?? 0,
     view(nowMs) {
-      const { wakeMillijoules, gapMs } = radio.price(nowMs);
+      const { wakeMillijoules = 0, gapMs = 0 } = radio?.price(nowMs) ?? {};
       const { strainRatio = 0, why } = device.health?.() ?? {};
       const fills = work.fills(nowMs);
       return {

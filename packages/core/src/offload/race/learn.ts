@@ -173,16 +173,18 @@ export function tallyRemote(
   tally.sentBytes += account.sentBytes;
   tally.receivedBytes += account.receivedBytes;
   const { radio = radios.wired, idleWatts = 0 } = loop.parts.device ?? {};
-  const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
-  // Exchanges at the same time pay for the radio once, each for a part of that.
-  const upMs = exchange?.ended(nowMs) ?? 0;
-  const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
   const encodeMs = stageMs(account, "encode", "decode");
-  const millijoules =
-    (exchange?.wakeMillijoules ?? 0) +
-    exchangeMillijoules(radio, account.sentBytes, account.receivedBytes, movedMs, upMs - movedMs) +
-    encodeMs * loop.device.activeWatts +
-    tookMs * idleWatts;
+  let millijoules = encodeMs * loop.device.activeWatts + tookMs * idleWatts;
+  if (exchange) {
+    const onAirMs = Math.min(tookMs, stageMs(account, "network", "send"));
+    // Exchanges at the same time pay for the radio once, each for a part of that.
+    const upMs = exchange.ended(nowMs);
+    const movedMs = tookMs > 0 ? (upMs * onAirMs) / tookMs : upMs;
+    const { sentBytes, receivedBytes } = account;
+    millijoules +=
+      exchange.wakeMillijoules +
+      exchangeMillijoules(radio, sentBytes, receivedBytes, movedMs, upMs - movedMs);
+  }
   countDeviceEnergy(loop, job, millijoules, false, tally);
   tally.measured = false;
 }

@@ -41,7 +41,7 @@ export interface Running {
   ends: Disposable | undefined;
   /** Its reservation, if the request has a limit on cost. */
   readonly hold: Hold | undefined;
-  /** Its exchange over the radio of this device; undefined here. */
+  /** Its exchange over the radio of this device; undefined here, and if the radio draws nothing. */
   readonly exchange: RadioUse | undefined;
   /** Whether it began while its body was still arriving here. Then its duration depends on its sender, too. */
   readonly waits: boolean;
@@ -98,7 +98,7 @@ export function beginLeg(
       : loop.device.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     ends: undefined,
     hold,
-    exchange: endpointState ? loop.device.radio.begun(nowMs) : undefined,
+    exchange: endpointState ? loop.device.radio?.begun(nowMs) : undefined,
     waits,
     beganMs: waits ? undefined : nowMs,
     heardAtMs: nowMs,
@@ -239,14 +239,15 @@ export function bookLoss(
 export function tallyUnanswered(
   loop: Loop,
   job: Counting,
-  { exchange, heardBytes }: Running,
+  { endpoint: endpointState, exchange, heardBytes }: Running,
   tally: Tally,
   nowMs: number,
 ): void {
-  if (!exchange) return;
-  const radio = loop.parts.device?.radio ?? radios.wired;
+  if (!endpointState) return;
   tally.measured = false;
   tally.sentBytes += heardBytes;
+  if (!exchange) return;
+  const radio = loop.parts.device?.radio ?? radios.wired;
   const moved = exchangeMillijoules(radio, heardBytes, 0, exchange.ended(nowMs), 0);
   countDeviceEnergy(loop, job, exchange.wakeMillijoules + moved, false, tally);
 }

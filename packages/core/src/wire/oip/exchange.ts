@@ -253,8 +253,8 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
   return new LongshoreError("bad-reply", error.stage, message, { cause: error });
 }
 
-/** The call, ended at its deadline while it waits for the server. */
-export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): EndingCall {
+/** The call, ended at its deadline while it waits for the server. Undefined where it has no deadline. */
+export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): EndingCall | undefined {
   const message = `the deadline passed while waiting for ${info.id}`;
   return untilDeadline(call, clock, () => new LongshoreError("deadline-exceeded", "transport", message));
 }
@@ -295,23 +295,23 @@ export async function exchange(
       ? watched(request.body, { chunk: () => void (startedMs = clock.nowMs()) })
       : request.body;
   const until = withinDeadline(parts, call);
-  const { abort } = until.call;
+  const own = until?.call ?? call;
+  const { abort } = own;
   const learning = waits ? { ...parts, link: undefined } : parts;
   // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
   const headBytes = probes ? probeHeadBytes : 0;
   const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), headBytes, progress);
-  const over = (): void => until[Symbol.dispose]();
   let goesOn = false;
   try {
     const { method, path, endless, message, repeatable = false } = request;
     const asked =
       endless || message ? { ...request, headers, body } : { method, path, headers, body, repeatable };
-    const response = await transport.send(asked, until.call, sending.acknowledged);
+    const response = await transport.send(asked, own, sending.acknowledged);
     const { status, headers: told } = response;
     const headMs = clock.nowMs();
-    const own = serverTime(told, headMs - startedMs);
+    const serverMs = serverTime(told, headMs - startedMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (status === 200) sending.arrived(headMs, own ?? Math.min(usualMs, headMs - startedMs));
+    if (status === 200) sending.arrived(headMs, serverMs ?? Math.min(usualMs, headMs - startedMs));
     // Errors tell of themselves.
     const check =
       parts.crc32 && status === 200 ? bodyCheck(told, `the reply of ${info.id}`, parts.crc32) : undefined;
@@ -330,14 +330,14 @@ export async function exchange(
       check?.add(begun.bytes);
       if (begun.bytes.byteLength === length) check?.finish();
       goesOn = true;
-      const going = untilOver(until.call, over);
+      const going = untilOver(own, () => until?.[Symbol.dispose]());
       const rest = restOf(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check);
       const tookMs = clock.nowMs() - startedMs;
       const leave = (): void => {
         void begun.leave();
         going.end();
       };
-      const figures = { receivedBytes: length, sentBytes, tookMs, serverMs: own };
+      const figures = { receivedBytes: length, sentBytes, tookMs, serverMs };
       return { status, headers: told, bytes: begun.bytes, rest, leave, over: going.over, ...figures };
     }
     const received = receive(parts, response);
@@ -347,11 +347,11 @@ export async function exchange(
     const tookMs = clock.nowMs() - startedMs;
     const receivedBytes = bytes.byteLength;
     // A long reply begins as soon as a short one.
-    if (own !== undefined && !probes && sentBytes < tinyBytes) {
-      link?.roundTripSeen(headMs - startedMs - own, headMs, own);
+    if (serverMs !== undefined && !probes && sentBytes < tinyBytes) {
+      link?.roundTripSeen(headMs - startedMs - serverMs, headMs, serverMs);
     }
     const written = response.written ? ({ written: true } as const) : {};
-    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs: own, ...written };
+    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs, ...written };
   } catch (thrown) {
     if (abort.aborted) throw abortError(abort, "transport");
     const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
@@ -359,6 +359,6 @@ export async function exchange(
     throw error;
   } finally {
     sending.failed();
-    if (!goesOn) over();
+    if (!goesOn) until?.[Symbol.dispose]();
   }
 }

@@ -44,7 +44,7 @@ import type {
 import { emptyBody, type WireBody } from "../body/index.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
-import { asClient } from "./client-span.ts";
+import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
 import { narrowedOffer, parseMissing, parseOffers } from "./offer-json.ts";
@@ -161,13 +161,27 @@ class OipEndpoint implements Endpoint {
 
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse> {
     this.#own.underWay++;
-    const work = asClient(this.#parts, request.segment.model, call, (own) =>
-      this.#infer(request, own, progress),
-    );
-    return this.#under.track(work, () => {
+    return this.#under.track(this.#recorded(request, call, progress), () => {
       this.#own.underWay--;
       this.#own.finished++;
     });
+  }
+
+  /** Sends a request as a span of its own, so that events there lie inside it, and records the outcome. */
+  async #recorded(
+    request: InferenceRequest,
+    given: Call,
+    progress: Progress | undefined,
+  ): Promise<InferenceResponse> {
+    const { call, tell } = clientSpan(this.#parts, request.segment.model, given);
+    try {
+      const response = await this.#infer(request, call, progress);
+      tell("answered", response.account.sentBytes);
+      return response;
+    } catch (thrown) {
+      tell(LongshoreError.from(thrown, "transport", `asking ${this.info.id}`).reason, 0);
+      throw thrown;
+    }
   }
 
   async #sequence(

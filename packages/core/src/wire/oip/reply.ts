@@ -110,12 +110,13 @@ function accountOf(
     serverMs === undefined
       ? { stage: "wait", name: info.id, tookMs }
       : { stage: "network", name: info.id, tookMs: Math.max(0, tookMs - serverMs) };
-  const runMs = chargedRunMs(told, exchanged);
+  const thereStages = told?.stages ?? readServerTiming(headers);
+  const runMs = chargedRunMs(thereStages, exchanged);
   return {
     endpoint: info.id,
     zone: info.zone,
     segment: request.segment,
-    stages: [...codingStages, ...(told?.stages ?? readServerTiming(headers)), away],
+    stages: [...codingStages, ...thereStages, away],
     sentBytes,
     receivedBytes,
     energy: energyOf(info, told, runMs),
@@ -125,8 +126,7 @@ function accountOf(
 }
 
 /** The run time that is charged. A server that tells no times is charged for as long as it took to answer. */
-function chargedRunMs(told: Account | undefined, { headers, tookMs, serverMs }: Exchange): number {
-  const stages = told?.stages ?? readServerTiming(headers);
+function chargedRunMs(stages: readonly StageTime[], { tookMs, serverMs }: Exchange): number {
   let runMs = 0;
   for (const { stage, tookMs: lasted } of stages)
     if (stage === "run" || stage === "transform") runMs += lasted;

@@ -57,7 +57,8 @@ export async function* severalAnswers(
   let outcome: Parameters<typeof tell>[0] = "answered";
   const own = childCall(call);
   const until = withinDeadline(parts, own.call);
-  const { abort } = until.call;
+  const ending = until?.call ?? own.call;
+  const { abort } = ending;
   let sinceMs = clock.nowMs();
   let sentBytes = 0;
   let allBytes = 0;
@@ -85,11 +86,11 @@ export async function* severalAnswers(
     sentBytes = 0;
   };
   try {
-    const asked = await message(until.call);
+    const asked = await message(ending);
     allBytes = sentBytes = asked.message?.byteLength ?? bodyLength(asked.body) ?? 0;
     const several = info.offers ? { [answersHeader]: "several" } : {};
     const headers = { ...asked.headers, ...several, ...parts.headers };
-    const response = await transport.send({ ...asked, headers, endless: true }, until.call);
+    const response = await transport.send({ ...asked, headers, endless: true }, ending);
     if (response.status !== 200) await failed(parts, response);
     const { headers: told, body, message: single, messages = single && [single] } = response;
     if (messages) {
@@ -124,7 +125,7 @@ export async function* severalAnswers(
     tell(outcome, allBytes);
     // When the reader leaves, the rest of the exchange ends here.
     own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
-    until[Symbol.dispose]();
+    until?.[Symbol.dispose]();
     own[Symbol.dispose]();
   }
 }

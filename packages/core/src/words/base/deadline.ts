@@ -20,9 +20,13 @@ export interface EndingCall extends Disposable {
   readonly call: Call;
 }
 
-/** The same call, ended with the error that `late` makes when its deadline passes, if it has one. */
-export function untilDeadline(parent: Call, clock: Clock, late: () => LongshoreError): EndingCall {
-  return parent.deadlineMs === Infinity ? new Endless(parent) : new Ending(parent, clock, late);
+/** The same call, ended with the error that `late` makes when its deadline passes. Undefined where there is no deadline. */
+export function untilDeadline(
+  parent: Call,
+  clock: Clock,
+  late: () => LongshoreError,
+): EndingCall | undefined {
+  return parent.deadlineMs === Infinity ? undefined : new Ending(parent, clock, late);
 }
 
 /**
@@ -51,18 +55,6 @@ class Ending implements EndingCall {
   [Symbol.dispose](): void {
     this.#timer?.[Symbol.dispose]();
     this.#child[Symbol.dispose]();
-  }
-}
-
-class Endless implements EndingCall {
-  readonly call: Call;
-
-  constructor(call: Call) {
-    this.call = call;
-  }
-
-  [Symbol.dispose](): void {
-    // No timer was set.
   }
 }
 
