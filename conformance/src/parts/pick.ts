@@ -1,9 +1,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run, tritonClient } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { type PickedEnvoy, type RunningPeer, startOwn, startPickedEnvoy } from "../servers/index.ts";
-import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
+import { asked, inFolder, lastWords, type Open, type Part, type PartContext } from "./part.ts";
 
 /** The servers that the checks share: two in different zones, and a directory of both. */
 interface Fleet {
@@ -79,6 +81,15 @@ const listed = (fleet: Fleet): readonly string[] => [
   "--data-class",
   "internal",
 ];
+
+const grpcScript = fileURLToPath(new URL("../../python/pick_grpc.py", import.meta.url));
+
+/** Runs Triton's client over gRPC. Throws what it says. */
+async function grpcClient(http: string, mode: string): Promise<void> {
+  const client = await tritonClient();
+  const { code, out, err } = await run(client.python, [grpcScript, http, mode], { timeoutMs: 300_000 });
+  if (code !== 0) throw new Error(`Triton's client over gRPC, ${mode}: ${lastWords(out, err)}`);
+}
 
 /**
  * Starts pickers and their Envoy, which are closed after the check. A picker may begin before each server has described its models, and
@@ -254,6 +265,30 @@ const checks: Readonly<Record<string, Check>> = {
     return "over TLS with a self-signed certificate";
   },
 
+  async "gRPC: Triton's client, with the model in a header or in the message, unary and streams"(
+    fleet,
+    open,
+  ) {
+    // The ports of both servers differ, so each check has one of them.
+    const { http: at, grpc = "" } = fleet.servers.us;
+    const args = ["--at", `http://${at}`, "--at-zone", "us", "--at-grpc", `:${grpc.split(":")[1]}`];
+    const all = [...args, "--data-class", "internal"];
+    const closed = await started(fleet, open, { args: all, zones: ["us"] });
+    await grpcClient(closed.http, "closed=us");
+    const opened = await started(fleet, open, { args: all, zones: ["us"], envoyArgs: ["--fail-open"] });
+    await grpcClient(opened.http, "open=us");
+    const narrow = await started(fleet, open, { args: [...all, "--most-in-flight", "1"], zones: ["us"] });
+    const held = await halfSent(narrow.http);
+    const full = await eventually(
+      () => infer(narrow.http, rules()),
+      ({ status }) => status === 429,
+    );
+    expectReply(full, 429, "rejected");
+    await grpcClient(narrow.http, "full");
+    held.end();
+    return "3 Envoys";
+  },
+
   async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(
     fleet,
     open,
@@ -364,6 +399,8 @@ async function openFleet(folder: string, open: Open[]): Promise<Fleet> {
         "explicit",
         "--load-model",
         "simple",
+        "--load-model",
+        "simple_identity",
       ],
     });
     open.push(one);

@@ -10,7 +10,14 @@ import {
 } from "@longshore/core/internal";
 import { codes } from "./http2/index.ts";
 import { onePart, type Parts } from "../message/index.ts";
-import { type GrpcStatus, type Method, type ServerCall, type Service, statusOf } from "../service/index.ts";
+import {
+  type GrpcStatus,
+  grpcTimeoutMs,
+  type Method,
+  type ServerCall,
+  type Service,
+  statusOf,
+} from "../service/index.ts";
 import {
   acceptedEncodings,
   compress,
@@ -53,18 +60,6 @@ const probes: readonly string[] = [
 
 /** How long a client may go on sending into a call that has ended. */
 const lingerMs = 2000;
-
-const units: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
-
-/** The time that `grpc-timeout` leaves, in milliseconds; Infinity without one. */
-export function timeoutMs(value: string | undefined): number {
-  if (value === undefined) return Infinity;
-  const [, digits, unit = ""] = /^([0-9]{1,8})([HMSmun])$/.exec(value) ?? [];
-  if (digits === undefined) {
-    throw new LongshoreError("invalid-input", "admission", "grpc-timeout must be up to 8 digits and a unit");
-  }
-  return Number(digits) * (units[unit] ?? 1);
-}
 
 const encoder = new TextEncoder();
 
@@ -269,7 +264,7 @@ export async function serveExchange(
   };
   try {
     if (admission.probesOnly && !probes.includes(path)) admission.demand();
-    const remainingMs = timeoutMs(timeout);
+    const remainingMs = grpcTimeoutMs(timeout);
     const call = ownCall(housekeepingCall(randomId(options.random), abort.signal));
     if (remainingMs !== Infinity) {
       call.deadlineMs = options.clock.nowMs() + remainingMs;

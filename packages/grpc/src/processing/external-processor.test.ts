@@ -3,7 +3,12 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { virtualClock } from "@longshore/lab";
 import { expect, it } from "vitest";
 import { ProcessingRequestSchema, ProcessingResponseSchema } from "../proto/ext_proc_pb.ts";
-import { externalProcessor, type ProcessedReply, type Processing } from "./external-processor.ts";
+import {
+  type Decided,
+  externalProcessor,
+  type ProcessedReply,
+  type Processing,
+} from "./external-processor.ts";
 
 type Message = MessageInitShape<typeof ProcessingRequestSchema>;
 
@@ -152,6 +157,8 @@ it("sends every byte of a body back in full duplex, in pieces that may be sent, 
     { request: { case: "requestTrailers", value: {} } },
   ]);
   expect(failed).toBeUndefined();
+  // Envoy refuses bodies that come back after the mode has changed.
+  expect(responses[0]?.modeOverride).toBeUndefined();
   const back: Uint8Array[] = [];
   const ends: boolean[] = [];
   for (const { response } of responses) {
@@ -165,6 +172,99 @@ it("sends every byte of a body back in full duplex, in pieces that may be sent, 
   expect(Math.max(...back.map(({ byteLength }) => byteLength))).toBeLessThanOrEqual(65_536);
   expect(ends).toEqual([false, false, false, true]);
   expect(responses.at(-1)?.response.case).toBe("requestTrailers");
+});
+
+/** A decision that needs three bytes of the body. */
+function undecided(then: Decided): Processing & { readonly heads: string[] } {
+  const heads: string[] = [];
+  return {
+    kind: "undecided",
+    mostBytes: 8,
+    heads,
+    decide(head, whole) {
+      heads.push(`${new TextDecoder().decode(head)}${whole ? "." : ""}`);
+      return whole || head.byteLength >= 3 ? then : undefined;
+    },
+  };
+}
+
+const later: Decided = {
+  kind: "routed",
+  headers: { "x-to": "a" },
+  metadata: {},
+  replied: () => undefined,
+  ended: () => undefined,
+};
+
+it("waits for the beginning of a body in full duplex, then answers the headers, then sends the body back", async () => {
+  const first: Message = { ...requestHeaders, protocolConfig: { requestBodyMode: 4 } };
+  const given = undecided(later);
+  const { responses, failed } = await process(
+    [first, body(raw("ab")), body(raw("cd")), body(raw("e"), true)],
+    given,
+  );
+  expect(failed).toBeUndefined();
+  expect(given.heads).toEqual(["ab", "abcd"]);
+  expect(responses.map(({ response }) => response.case)).toEqual(["requestHeaders", "requestBody", "requestBody", "requestBody"]); // prettier-ignore
+  const whole = undecided(later);
+  await process([first, body(raw("a")), { request: { case: "requestTrailers", value: {} } }], whole);
+  expect(whole.heads).toEqual(["a", "a."]);
+});
+
+it("routes a buffered body with its headers, and refuses after either", async () => {
+  const first: Message = { ...requestHeaders, protocolConfig: { requestBodyMode: 3 } };
+  const given = undecided(later);
+  const { responses } = await process([first, body(raw("a"), true)], given);
+  expect(given.heads).toEqual(["a."]);
+  expect(responses[0]?.response).toMatchObject({ case: "requestHeaders", value: {} });
+  const [, second] = responses;
+  const value = second?.response.case === "requestBody" ? second.response.value.response : undefined;
+  expect(value?.headerMutation?.setHeaders).toHaveLength(1);
+  expect(value?.bodyMutation).toBeUndefined();
+  const answered: Decided = {
+    kind: "answered",
+    status: 200,
+    headers: {},
+    body: raw("no"),
+    details: "no",
+    grpcStatus: 7,
+  };
+  const refused = await process([first, body(raw("a"), true)], undecided(answered));
+  expect(refused.responses[1]?.response).toMatchObject({
+    case: "immediateResponse",
+    value: { grpcStatus: { status: 7 } },
+  });
+  // A proxy that sends no body has nothing to wait for.
+  const none = undecided(answered);
+  await process([{ ...requestHeaders, protocolConfig: {} }], none);
+  expect(none.heads).toEqual(["."]);
+});
+
+it("reports the trailers of a reply where they are wanted, and a reply that is headers only at once", async () => {
+  const seen: unknown[] = [];
+  const wanting: Decided = {
+    ...later,
+    wantsTrailers: true,
+    replied: ({ trailers }) => void seen.push(trailers),
+  };
+  const trailers: Message = {
+    request: {
+      case: "responseTrailers",
+      value: { trailers: { headers: [{ key: "grpc-status", rawValue: raw("8") }] } },
+    },
+  };
+  const first: Message = { ...requestHeaders, protocolConfig: {} };
+  const { responses } = await process([first, responseHeaders, trailers], wanting);
+  expect(responses.map(({ response }) => response.case)).toEqual(["requestHeaders", "responseHeaders", "responseTrailers"]); // prettier-ignore
+  await process([first, responseHeaders], wanting);
+  const only: Message = {
+    request: {
+      case: "responseHeaders",
+      value: { headers: { headers: [{ key: "grpc-status", rawValue: raw("5") }] } },
+    },
+  };
+  await process([first, only], wanting);
+  expect(seen).toEqual([{ "grpc-status": "8" }, {}, {}]);
 });
 
 it("leaves a body as it is in the other modes", async () => {

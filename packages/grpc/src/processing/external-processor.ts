@@ -15,9 +15,13 @@ import type { GrpcService, MethodCall } from "../service/index.ts";
 /*
  * Envoy opens one call for each request of a client, sends what `processing_mode` names in the order in which it arrives, and
  * waits for an answer to each message. Only headers are wanted here: unless the proxy says that it sends nothing else,
- * `mode_override` asks for that. A proxy that does not allow overrides sends bodies nevertheless. They go back as they came, one piece at a time, so that the memory of a call
+ * or that it works in full duplex, `mode_override` asks for that. A proxy that does not allow overrides sends bodies nevertheless. They go back as they came, one piece at a time, so that the memory of a call
  * is that of one message. In full duplex every byte has to be sent back; in the other modes an empty answer leaves the body as
  * it is.
+ *
+ * A decision may need the beginning of the body (gRPC has the model there). In full duplex the headers are answered only after that, and
+ * what was held goes back first. In a buffered mode the headers pass, the proxy holds them with the body, and the answer to the body
+ * routes both; nothing goes back.
  *
  * The proxy holds a request or a reply back until its message is answered. So a reply's headers are answered before anything is
  * learned from them, and where nothing can follow them the call ends with that answer.
@@ -40,10 +44,12 @@ export interface ProcessedReply {
   /** Attributes that the proxy was configured to tell, such as `upstream.address`. */
   readonly attributes: Headers;
   readonly metadata: Readonly<Record<string, JsonObject>>;
+  /** For a decision that wants them; empty if the reply had headers only. */
+  readonly trailers: Headers;
 }
 
 /** The decision about a request: the proxy answers it itself, or sends it on. */
-export type Processing =
+export type Decided =
   | {
       /** The proxy answers it itself. */
       readonly kind: "answered";
@@ -52,6 +58,8 @@ export type Processing =
       readonly body: Uint8Array;
       /** One word for the proxy's log. */
       readonly details: string;
+      /** For a client that speaks gRPC: the status of the call, with the body as its message. */
+      readonly grpcStatus?: number;
     }
   | {
       readonly kind: "routed";
@@ -59,10 +67,27 @@ export type Processing =
       readonly headers: Headers;
       /** Metadata that the proxy's other filters and its load balancer see, by namespace. */
       readonly metadata: JsonObject;
-      /** The reply's headers have come, and have been answered. Called once at most. */
+      /** The reply ends with trailers that tell how it went, unless its headers have `grpc-status`. Default false. */
+      readonly wantsTrailers?: boolean;
+      /** The reply's headers, and trailers if wanted, have come and have been answered. Called once at most. */
       replied(reply: ProcessedReply): void;
       /** The call has ended, with or without a reply. `broke` if the proxy or its client broke it off. Called once. */
       ended(broke: boolean): void;
+    };
+
+/** A decision, or what it needs first. */
+export type Processing =
+  | Decided
+  | {
+      readonly kind: "undecided";
+      /** The most bytes at the beginning of the body that are waited for. */
+      readonly mostBytes: number;
+      /**
+       * Decides with the beginning of the body. Undefined if more is needed, which is only allowed where more comes.
+       *
+       * @param whole No more is waited for. Without a body mode that allows waiting this is called once, with no bytes.
+       */
+      decide(head: Uint8Array, whole: boolean): Decided | Promise<Decided> | undefined;
     };
 
 /** Decides about requests of a proxy. An error becomes the status of the call, which the proxy handles by its failure mode. */
@@ -146,6 +171,14 @@ const headersOnly = {
   responseTrailerMode: HeaderMode.SKIP,
 };
 
+const headersAndTrailers = { ...headersOnly, responseTrailerMode: HeaderMode.SEND };
+
+/** Leaves the headers of a request as they are, until its body has come. */
+const plainRequest = toBinary(
+  ProcessingResponseSchema,
+  create(ProcessingResponseSchema, { response: { case: "requestHeaders", value: {} } }),
+);
+
 /** Leaves the headers of a reply as they are. */
 const plainReply = toBinary(
   ProcessingResponseSchema,
@@ -189,14 +222,41 @@ class Echo {
   }
 }
 
+/** The beginning of a body, held until it is known where its request goes. */
+interface Held {
+  readonly undecided: Processing & { kind: "undecided" };
+  readonly pieces: HttpBody[];
+  byteLength: number;
+  /** The proxy holds the headers with the body, and waits for one answer to both. */
+  readonly buffered: boolean;
+}
+
+function joined(pieces: readonly HttpBody[], byteLength: number): Uint8Array {
+  const [first] = pieces;
+  if (pieces.length === 1 && first) return first.body;
+  const bytes = new Uint8Array(byteLength);
+  let at = 0;
+  for (const { body } of pieces) {
+    bytes.set(body, at);
+    at += body.byteLength;
+  }
+  return bytes;
+}
+
 /** One call, that is: one request of a client of the proxy. */
 class Exchange {
   readonly #call: MethodCall;
   readonly #options: ProcessorOptions;
-  #routed: (Processing & { kind: "routed" }) | undefined;
+  #routed: (Decided & { kind: "routed" }) | undefined;
+  #held: Held | undefined;
+  #begun = false;
   #replied = false;
+  /** A reply whose trailers are wanted. */
+  #reply: ProcessedReply | undefined;
   /** The proxy sends headers only: nothing follows the headers of the reply. */
   #headersOnly = false;
+  /** In full duplex a body may have been sent already, and Envoy takes its way back for an error once the mode has changed. */
+  #mayOverride = false;
   #heardAtMs = 0;
   /** Rejects when the proxy was silent for too long; one timer for all messages. */
   #silent: Promise<never> | undefined;
@@ -221,6 +281,7 @@ class Exchange {
       broke = this.#call.call.abort.aborted;
     } finally {
       this.#silence?.[Symbol.dispose]();
+      if (!broke) this.#tellReply({});
       this.#routed?.ended(broke);
     }
   }
@@ -228,7 +289,7 @@ class Exchange {
   /** The next message; throws when there is none for too long. The first one comes with the call. */
   #next(): Promise<Uint8Array | undefined> {
     const next = this.#call.next();
-    if (!this.#routed) return next;
+    if (!this.#begun) return next;
     this.#silent ??= this.#afterSilence();
     return Promise.race([next, this.#silent]);
   }
@@ -252,21 +313,35 @@ class Exchange {
   async #take(message: ProcessingRequest): Promise<boolean> {
     const { request } = message;
     this.#heardAtMs = this.#options.clock.nowMs();
-    if (request.case === "requestHeaders") return this.#begin(message, headersOf(request.value.headers));
+    if (request.case === "requestHeaders") {
+      const { headers, endOfStream } = request.value;
+      return this.#begin(message, headersOf(headers), endOfStream);
+    }
+    if (this.#held) {
+      if (request.case === "requestBody") return this.#hold(request.value);
+      if (request.case === "requestTrailers" && !this.#held.buffered) {
+        if (!(await this.#decideHeld(this.#held, true))) return false;
+        await this.#send({ response: { case: "requestTrailers", value: {} } });
+        return true;
+      }
+    }
     if (!this.#routed) throw wrong("the first message of a call must be the headers of its request");
     switch (request.case) {
       case "responseHeaders": {
         if (this.#replied) throw wrong("the headers of a reply came twice");
         this.#replied = true;
-        const routed = this.#routed;
         const sent = this.#call.send(plainReply);
-        routed.replied({
-          headers: headersOf(request.value.headers),
+        const headers = headersOf(request.value.headers);
+        this.#reply = {
+          headers,
           attributes: attributesOf(message),
           metadata: message.metadataContext?.filterMetadata ?? {},
-        });
+          trailers: {},
+        };
+        const isWhole = this.#routed.wantsTrailers !== true || headers["grpc-status"] !== undefined;
+        if (isWhole) this.#tellReply({});
         await sent;
-        return !this.#headersOnly;
+        return !isWhole || !this.#headersOnly;
       }
       case "requestBody":
         for (const answer of this.#requestEcho?.answers(request.value) ?? []) await this.#send(answer);
@@ -275,45 +350,109 @@ class Exchange {
         for (const answer of this.#responseEcho?.answers(request.value) ?? []) await this.#send(answer);
         return true;
       case "requestTrailers":
-      case "responseTrailers":
         await this.#send({ response: { case: request.case, value: {} } });
         return true;
+      case "responseTrailers": {
+        const sent = this.#send({ response: { case: request.case, value: {} } });
+        this.#tellReply(headersOf(request.value.trailers));
+        await sent;
+        return !this.#headersOnly;
+      }
       default:
         throw wrong("a message holds nothing that is known here");
     }
   }
 
-  async #begin(message: ProcessingRequest, headers: Headers): Promise<boolean> {
-    if (this.#routed) throw wrong("the headers of a request came twice");
+  /** Tells the reply once, if there is one. */
+  #tellReply(trailers: Headers): void {
+    const reply = this.#reply;
+    this.#reply = undefined;
+    if (reply) this.#routed?.replied({ ...reply, trailers });
+  }
+
+  async #begin(message: ProcessingRequest, headers: Headers, isWhole: boolean): Promise<boolean> {
+    if (this.#begun) throw wrong("the headers of a request came twice");
+    this.#begun = true;
     const { processor } = this.#options;
     const { call, peer } = this.#call;
     const metadata = message.metadataContext?.filterMetadata ?? {};
+    const { requestBodyMode, responseBodyMode } = message.protocolConfig ?? {};
+    const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
+    this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
+    this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
+    this.#headersOnly = requestBodyMode === BodyMode.NONE && responseBodyMode === BodyMode.NONE;
+    this.#mayOverride = !this.#headersOnly && !isDuplex(requestBodyMode) && !isDuplex(responseBodyMode);
     const decided = processor.process({ headers, metadata, peer }, call);
     const processing = decided instanceof Promise ? await decided : decided;
+    if (processing.kind !== "undecided") return this.#answerHeaders(processing);
+    const buffered = requestBodyMode === BodyMode.BUFFERED || requestBodyMode === BodyMode.BUFFERED_PARTIAL;
+    const held: Held = { undecided: processing, pieces: [], byteLength: 0, buffered };
+    if (isWhole || (!buffered && !isDuplex(requestBodyMode))) return this.#decideHeld(held, true);
+    this.#held = held;
+    if (buffered) await this.#call.send(plainRequest);
+    return true;
+  }
+
+  /** Keeps a piece of the body; decides if that is enough. False when the call has ended. */
+  async #hold(body: HttpBody): Promise<boolean> {
+    const held = this.#held;
+    if (!held) return true;
+    held.pieces.push(body);
+    held.byteLength += body.body.byteLength;
+    const isWhole = held.buffered || body.endOfStream || held.byteLength >= held.undecided.mostBytes;
+    return this.#decideHeld(held, isWhole);
+  }
+
+  async #decideHeld(held: Held, whole: boolean): Promise<boolean> {
+    const decision = held.undecided.decide(joined(held.pieces, held.byteLength), whole);
+    if (decision === undefined && !whole) return true;
+    if (decision === undefined) throw new LongshoreError("internal", "admission", "no decision was made");
+    const decided = await decision;
+    const [piece] = held.pieces;
+    this.#held = undefined;
+    if (held.buffered && piece && decided.kind === "routed") {
+      this.#routed = decided;
+      await this.#send({
+        response: {
+          case: "requestBody",
+          value: { response: { headerMutation: mutationOf(decided.headers) } },
+        },
+        dynamicMetadata: decided.metadata,
+      });
+      return true;
+    }
+    if (!(await this.#answerHeaders(decided))) return false;
+    for (const one of held.pieces)
+      for (const answer of this.#requestEcho?.answers(one) ?? []) await this.#send(answer);
+    return true;
+  }
+
+  async #answerHeaders(processing: Decided): Promise<boolean> {
     if (processing.kind === "answered") {
-      const { status, headers: given, body, details } = processing;
+      const { status, headers: given, body, details, grpcStatus } = processing;
       await this.#send({
         response: {
           case: "immediateResponse",
-          value: { status: { code: status }, headers: mutationOf(given), body, details },
+          value: {
+            status: { code: status },
+            headers: mutationOf(given),
+            body,
+            details,
+            ...(grpcStatus === undefined ? {} : { grpcStatus: { status: grpcStatus } }),
+          },
         },
       });
       return false;
     }
     this.#routed = processing;
-    const { protocolConfig } = message;
-    const { requestBodyMode, responseBodyMode } = protocolConfig ?? {};
-    const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
-    this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
-    this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
-    this.#headersOnly = requestBodyMode === BodyMode.NONE && responseBodyMode === BodyMode.NONE;
+    const modeOverride = processing.wantsTrailers === true ? headersAndTrailers : headersOnly;
     await this.#send({
       response: {
         case: "requestHeaders",
         value: { response: { headerMutation: mutationOf(processing.headers) } },
       },
       dynamicMetadata: processing.metadata,
-      ...(this.#headersOnly ? {} : { modeOverride: headersOnly }),
+      ...(this.#mayOverride ? { modeOverride } : {}),
     });
     return true;
   }

@@ -1,4 +1,5 @@
 export {
+  type Decided,
   externalProcessor,
   type ProcessedReply,
   type ProcessedRequest,
@@ -6,3 +7,10 @@ export {
   type ProcessorOptions,
   type RequestProcessor,
 } from "./external-processor.ts";
+export {
+  grpcMethodKind,
+  type GrpcMethodKind,
+  type GrpcModel,
+  grpcModelOf,
+  streamInferPath,
+} from "./grpc-request.ts";

@@ -33,6 +33,11 @@ const httpStatuses: readonly number[] = [
   200, 503, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
 ];
 
+/** The status of HTTP that stands for a number of gRPC; 500 for one that gRPC does not have. */
+export function httpStatusOf(code: number): number {
+  return httpStatuses[code] ?? 500;
+}
+
 /** Success. */
 export const ok: GrpcStatus = { code: 0, message: "", trailers: {} };
 
@@ -81,7 +86,7 @@ export function replyOf(
   const wait = trailers[pushbackTrailer];
   const retryAfterMs = typeof wait === "string" && /^[0-9]{1,9}$/.test(wait) ? Number(wait) : undefined;
   const json = { error: message, reason: trailers[reasonTrailer], retryAfterMs };
-  const status = code === 0 ? 500 : (httpStatuses[code] ?? 500);
+  const status = code === 0 ? 500 : httpStatusOf(code);
   return {
     status,
     headers: {},

@@ -9,11 +9,15 @@ const renewMs = 1000;
 /** Names that are remembered. */
 const mostNames = 10_000;
 
+/** Where a server listens. */
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+}
+
 /** Where an endpoint listens, as its address says. Undefined for one that no proxy can reach. */
-export function hostAndPort(
-  info: Pick<EndpointInfo, "address">,
-): { readonly host: string; readonly port: number; readonly tls: boolean } | undefined {
-  const { address } = info;
+export function hostAndPort({ address }: Pick<EndpointInfo, "address">): HostAndPort | undefined {
   if (address === undefined || !URL.canParse(address)) return undefined;
   const { protocol, hostname, port } = new URL(address);
   if (protocol !== "http:" && protocol !== "https:") return undefined;
@@ -23,6 +27,16 @@ export function hostAndPort(
     port: port === "" ? (tls ? 443 : 80) : Number(port),
     tls,
   };
+}
+
+/** Where an endpoint speaks gRPC: its own `grpcAddress`, else `port` of its host. Undefined if neither is known. */
+export function grpcHostAndPort(
+  info: Pick<EndpointInfo, "address" | "grpcAddress">,
+  port: number | undefined,
+): HostAndPort | undefined {
+  if (info.grpcAddress !== undefined) return hostAndPort({ address: info.grpcAddress });
+  const at = port === undefined ? undefined : hostAndPort(info);
+  return at && port !== undefined ? { ...at, port } : undefined;
 }
 
 /** `host:port`, of an IPv6 address with brackets. */
@@ -48,15 +62,23 @@ export interface Addresses {
 /** How a name is looked up; the first address counts. Throws where it has none. */
 export type LookUp = (name: string) => Promise<string>;
 
-const systemLookUp: LookUp = async (name) => (await lookup(name, { family: 4 })).address;
+export const systemLookUp: LookUp = async (name) => (await lookup(name, { family: 4 })).address;
 
 interface Name {
   address: string | undefined;
   atMs: number;
 }
 
-/** Looks names up when they are used and every half minute again; a name that cannot be looked up keeps its last address. */
-export function createAddresses(clock: Clock, lookUp: LookUp = systemLookUp): Addresses {
+/**
+ * Looks names up when they are used and every half minute again; a name that cannot be looked up keeps its last address.
+ *
+ * @param locate Where an endpoint listens. Default: as its address says.
+ */
+export function createAddresses(
+  clock: Clock,
+  lookUp: LookUp = systemLookUp,
+  locate: (info: EndpointInfo) => HostAndPort | undefined = hostAndPort,
+): Addresses {
   const names = new Map<string, Name>();
   /** First look-ups under way. */
   const coming = new Map<string, Promise<void>>();
@@ -100,7 +122,7 @@ export function createAddresses(clock: Clock, lookUp: LookUp = systemLookUp): Ad
     of(info) {
       let found = read.get(info);
       if (found === undefined) {
-        const at = hostAndPort(info);
+        const at = locate(info);
         found = !at ? "none" : isIP(at.host) !== 0 ? { ...at, whole: joined(at.host, at.port) } : at;
         read.set(info, found);
       }

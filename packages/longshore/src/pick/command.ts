@@ -2,6 +2,7 @@ import {
   type Clock,
   defaultWireLimits,
   type Directory,
+  type EndpointInfo,
   type Handler,
   type KeptDirectory,
   LongshoreError,
@@ -31,7 +32,7 @@ import { type AboutServers, serversAt } from "../options/at-options.ts";
 import { shownOf } from "../options/connection-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
-import { createAddresses, hostAndPort } from "./addresses.ts";
+import { createAddresses, grpcHostAndPort, hostAndPort, systemLookUp } from "./addresses.ts";
 import { envoyConfiguration } from "./envoy.ts";
 import { pickMetrics, type PickMetrics } from "./metrics.ts";
 import { pickProcessor } from "./processor.ts";
@@ -46,6 +47,8 @@ export interface PickOptions extends AboutServers, DirectoryCommandOptions {
   readonly tls?: "self-signed" | "none";
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  /** `:PORT` of each server's host where it speaks gRPC. */
+  readonly atGrpc?: string;
   readonly mostInFlight?: number;
   readonly drainSeconds: number;
   /** Port of the picker's own metrics and health over HTTP. */
@@ -104,6 +107,16 @@ function pickersOf({ picker, host, port }: PickOptions): readonly { host: string
   });
 }
 
+/** The port of `--at-grpc`. */
+function grpcPortOf({ atGrpc }: PickOptions): number | undefined {
+  if (atGrpc === undefined) return undefined;
+  const port = Number(/^:(\d{1,5})$/.exec(atGrpc)?.[1]);
+  if (!(port > 0 && port < 65_536)) {
+    throw refused(`--at-grpc wants a port of each server, such as :8001, not '${atGrpc.slice(0, 80)}'`);
+  }
+  return port;
+}
+
 /** The servers that a picker chooses from. */
 interface Choice {
   readonly servers: readonly ServerOptions[];
@@ -150,7 +163,8 @@ async function poolOf(
 async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
   const { at, atKind, atMetrics } = options;
   const alone = at.length === 0 && options.pool !== undefined;
-  const servers = alone ? [] : await serversAt({ ...options, atTenants: false, retries: 0 });
+  const { atGrpc: _, ...stated } = options;
+  const servers = alone ? [] : await serversAt({ ...stated, atTenants: false, retries: 0 });
   const found = await directoryOf(options);
   let poolState: PoolState | undefined;
   const pool = await poolOf(options, io, (state) => (poolState = state));
@@ -177,20 +191,25 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
 }
 
 /** The servers that are known at this moment, as a proxy reaches them. */
-function reachable({ servers, directory }: Choice, follows: boolean) {
-  const infos = [...servers, ...(directory?.snapshot().entries ?? [])];
+function reachable({ servers, directory }: Choice, follows: boolean, grpcPort: number | undefined) {
+  const infos: readonly Pick<EndpointInfo, "address" | "grpcAddress">[] = [
+    ...servers,
+    ...(directory?.snapshot().entries ?? []),
+  ];
   const hosts = infos.flatMap((one) => hostAndPort(one) ?? []);
+  const grpcHosts = infos.flatMap((one) => grpcHostAndPort(one, grpcPort) ?? []);
   if (hosts.length === 0 && !follows)
     throw refused("no server to write into Envoy's configuration has an address");
   if (hosts.some(({ tls }) => tls !== hosts[0]?.tls)) {
     throw refused("some servers are https and some http; Envoy's cluster speaks to all in one way");
   }
-  return hosts;
+  return { endpoints: hosts, grpcEndpoints: grpcHosts, grpc: grpcHosts.length > 0 || grpcPort !== undefined };
 }
 
 /** Chooses endpoints for a gateway until SIGINT or SIGTERM, then drains; or prints Envoy's configuration. */
 export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCode> {
   const encrypted = isEncrypted(options);
+  const grpcPort = grpcPortOf(options);
   const choice = await choiceOf(options, io);
   try {
     if (options.printEnvoy) {
@@ -203,7 +222,7 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
         port: options.envoyPort,
         pickers: pickersOf(options),
         pickerTls: encrypted,
-        endpoints: reachable(choice, follows),
+        ...reachable(choice, follows, grpcPort),
         failOpen: options.failOpen,
         follows,
       });
@@ -271,6 +290,7 @@ function atMost(clock: Clock, ms: number, told: Promise<number>): Promise<number
 async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
   const { servers, directory, dialling } = choice;
+  const grpcPort = grpcPortOf(options);
   const [clock, random] = [systemClock(), systemRandom()];
   // The metrics read the picker, and the picker tells them.
   let metrics: PickMetrics | undefined;
@@ -310,6 +330,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       picker,
       metrics,
       addresses: createAddresses(clock),
+      grpcAddresses: createAddresses(clock, systemLookUp, (info) => grpcHostAndPort(info, grpcPort)),
       clock,
       unstatedRules,
     });

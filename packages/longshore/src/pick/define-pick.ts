@@ -16,6 +16,10 @@ export function definePick({ program, action, io }: Defining): void {
         "--pool <namespace/name>",
         "an InferencePool in Kubernetes, whose ready pods are servers to choose from; --at-kind, --at-trust and --at-metrics apply to them, and --at-zone contains their zones",
       )
+      .option(
+        "--at-grpc <:port>",
+        "port of each server where it speaks gRPC, such as :8001 (default: grpcAddress of a directory's entry, else gRPC is refused)",
+      )
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port of the picker (gRPC); 0 picks a free one", port("port"), 9002)
       .addOption(

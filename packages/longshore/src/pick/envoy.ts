@@ -1,5 +1,12 @@
 import { isIP } from "node:net";
-import { destinationKey, destinationNamespace, firstDestinationKey, subsetNamespace } from "./names.ts";
+import { streamInferPath } from "@longshore/grpc";
+import {
+  destinationKey,
+  destinationNamespace,
+  firstDestinationKey,
+  modelHeader,
+  subsetNamespace,
+} from "./names.ts";
 import { yamlText } from "./yaml-text.ts";
 
 /** Inputs of a configuration for Envoy. */
@@ -11,6 +18,10 @@ export interface EnvoyOptions {
   readonly pickers: readonly { readonly host: string; readonly port: number }[];
   readonly pickerTls: boolean;
   readonly endpoints: readonly { readonly host: string; readonly port: number; readonly tls: boolean }[];
+  /** The same servers where they speak gRPC. Empty: gRPC is not routed. */
+  readonly grpcEndpoints: EnvoyOptions["endpoints"];
+  /** Servers speak gRPC, though none is known yet. */
+  readonly grpc: boolean;
   /** Without a picker, requests go to the endpoints in turns. Default: they fail with 503. */
   readonly failOpen: boolean;
   /** Endpoints come and go: Envoy sends to the address that the picker names, whichever it is. */
@@ -52,6 +63,17 @@ function policy(name: string, type: string, more: object): object {
   };
 }
 
+const headerModes = {
+  request_header_mode: "SEND",
+  response_header_mode: "SEND",
+  request_body_mode: "NONE",
+  response_body_mode: "NONE",
+  request_trailer_mode: "SKIP",
+  response_trailer_mode: "SKIP",
+};
+
+const processorFilter = "envoy.filters.http.ext_proc";
+
 function filters(failOpen: boolean): readonly object[] {
   return [
     {
@@ -63,18 +85,11 @@ function filters(failOpen: boolean): readonly object[] {
       },
     },
     {
-      name: "envoy.filters.http.ext_proc",
+      name: processorFilter,
       typed_config: {
         "@type": `${extensions}.filters.http.ext_proc.v3.ExternalProcessor`,
         grpc_service: { envoy_grpc: { cluster_name: "picker" }, timeout: "900s" },
-        processing_mode: {
-          request_header_mode: "SEND",
-          response_header_mode: "SEND",
-          request_body_mode: "NONE",
-          response_body_mode: "NONE",
-          request_trailer_mode: "SKIP",
-          response_trailer_mode: "SKIP",
-        },
+        processing_mode: headerModes,
         allow_mode_override: true,
         message_timeout: "2s",
         ...(failOpen ? { failure_mode_allow: true } : { status_on_error: { code: 503 } }),
@@ -92,6 +107,43 @@ function filters(failOpen: boolean): readonly object[] {
   ];
 }
 
+const retries = { retry_on: "connect-failure,refused-stream,reset-before-request", num_retries: 2 };
+
+/** How gRPC is processed besides headers. Its status is in the trailers of a reply. */
+function processed(modes: object): object {
+  const mode = { ...headerModes, response_trailer_mode: "SEND", ...modes };
+  return {
+    [processorFilter]: {
+      "@type": `${extensions}.filters.http.ext_proc.v3.ExtProcPerRoute`,
+      overrides: { processing_mode: mode },
+    },
+  };
+}
+
+/** The picker reads the model of a call from a header, else from the beginning of its first message. */
+function grpcRoutes(failOpen: boolean): readonly object[] {
+  const route = {
+    cluster: "endpoints-grpc",
+    timeout: "0s",
+    max_stream_duration: { grpc_timeout_header_max: "0s" },
+    retry_policy: retries,
+  };
+  const hasModel = { headers: [{ name: modelHeader, present_match: true }] };
+  // A stream may wait for an answer to its first message, so its body cannot be held. Envoy cannot fail open where a picker has the body.
+  const streams = failOpen
+    ? processed({})
+    : processed({ request_body_mode: "FULL_DUPLEX_STREAMED", request_trailer_mode: "SEND" });
+  return [
+    { match: { prefix: "/", grpc: {}, ...hasModel }, route, typed_per_filter_config: processed({}) },
+    { match: { path: streamInferPath, grpc: {} }, route, typed_per_filter_config: streams },
+    {
+      match: { prefix: "/", grpc: {} },
+      route,
+      typed_per_filter_config: processed({ request_body_mode: "BUFFERED_PARTIAL" }),
+    },
+  ];
+}
+
 function manager(options: EnvoyOptions): object {
   return {
     "@type": `${extensions}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -103,16 +155,10 @@ function manager(options: EnvoyOptions): object {
           name: "inference",
           domains: ["*"],
           routes: [
+            ...(options.grpc ? grpcRoutes(options.failOpen) : []),
             {
               match: { prefix: "/" },
-              route: {
-                cluster: "endpoints",
-                timeout: "300s",
-                retry_policy: {
-                  retry_on: "connect-failure,refused-stream,reset-before-request",
-                  num_retries: 2,
-                },
-              },
+              route: { cluster: "endpoints", timeout: "300s", retry_policy: retries },
             },
           ],
         },
@@ -121,12 +167,27 @@ function manager(options: EnvoyOptions): object {
   };
 }
 
-function endpointsCluster({ endpoints, follows }: EnvoyOptions): object {
+const http2 = {
+  typed_extension_protocol_options: {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+      "@type": `${extensions}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
+
+function endpointsCluster(
+  name: string,
+  endpoints: EnvoyOptions["endpoints"],
+  follows: boolean,
+  more: object,
+): object {
   const tls =
     endpoints[0]?.tls === true
       ? {
           transport_socket: tlsSocket({
             common_tls_context: {
+              ...(more === http2 ? { alpn_protocols: ["h2"] } : {}),
               validation_context: { trusted_ca: { filename: "/etc/ssl/certs/ca-certificates.crt" } },
             },
           }),
@@ -134,12 +195,13 @@ function endpointsCluster({ endpoints, follows }: EnvoyOptions): object {
       : {};
   if (follows) {
     return {
-      name: "endpoints",
+      name,
       type: "ORIGINAL_DST",
       lb_policy: "CLUSTER_PROVIDED",
       original_dst_lb_config: { use_http_header: true, http_header_name: firstDestinationKey },
       connect_timeout: "1s",
       ...tls,
+      ...more,
     };
   }
   const turns = policy("round_robin", "round_robin.v3.RoundRobin", {});
@@ -151,12 +213,13 @@ function endpointsCluster({ endpoints, follows }: EnvoyOptions): object {
     fallback_policy: { policies: [turns] },
   });
   return {
-    name: "endpoints",
+    name,
     ...kindOf(endpoints),
     connect_timeout: "1s",
     load_balancing_policy: { policies: [chosen] },
-    load_assignment: assignment("endpoints", endpoints),
+    load_assignment: assignment(name, endpoints),
     ...tls,
+    ...more,
   };
 }
 
@@ -166,12 +229,7 @@ function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
     ...kindOf(pickers),
     connect_timeout: "1s",
     lb_policy: "ROUND_ROBIN",
-    typed_extension_protocol_options: {
-      "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": `${extensions}.upstreams.http.v3.HttpProtocolOptions`,
-        explicit_http_config: { http2_protocol_options: {} },
-      },
-    },
+    ...http2,
     // A picker that does not answer is left at once, as long as there is another one.
     outlier_detection: {
       split_external_local_origin_errors: true,
@@ -189,6 +247,7 @@ function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
 
 /** A whole configuration of Envoy 1.35 or later, in YAML. */
 export function envoyConfiguration(options: EnvoyOptions): string {
+  const { endpoints, grpcEndpoints, grpc, follows } = options;
   const configuration = {
     static_resources: {
       listeners: [
@@ -207,7 +266,11 @@ export function envoyConfiguration(options: EnvoyOptions): string {
           ],
         },
       ],
-      clusters: [endpointsCluster(options), pickerCluster(options)],
+      clusters: [
+        endpointsCluster("endpoints", endpoints, follows, {}),
+        ...(grpc ? [endpointsCluster("endpoints-grpc", grpcEndpoints, follows, http2)] : []),
+        pickerCluster(options),
+      ],
     },
   };
   const failure = options.failOpen

@@ -24,3 +24,7 @@ export const objectiveMsHeader = "x-llm-d-slo-ttft-ms";
 
 /** Of Longshore: header with the best endpoint alone, for a proxy that takes the address from it (ORIGINAL_DST of Envoy). */
 export const firstDestinationKey = "longshore-destination";
+
+/** Of Longshore: the model of a request over gRPC, and its version, where the sender names them: the picker needs no body then. */
+export const modelHeader = "longshore-model";
+export const modelVersionHeader = "longshore-model-version";

@@ -8,7 +8,7 @@ import {
 } from "@longshore/core/internal";
 import type { ProcessedReply, ProcessedRequest } from "@longshore/grpc";
 import { expect, it } from "vitest";
-import { createAddresses } from "./addresses.ts";
+import { createAddresses, grpcHostAndPort } from "./addresses.ts";
 import { pickProcessor, subsetOf } from "./processor.ts";
 
 const info = (id: string, address: string): EndpointInfo => ({
@@ -53,6 +53,7 @@ function processor(refuse?: LongshoreError) {
   const made = pickProcessor({
     picker,
     addresses: createAddresses(clock),
+    grpcAddresses: createAddresses(clock, undefined, (one) => grpcHostAndPort(one, 9001)),
     clock,
     unstatedRules: { dataClass: "unknown", leastTrust: "none" },
   });
@@ -181,14 +182,12 @@ it("says nothing of errors that are not ours", async () => {
   expect(new TextDecoder().decode(answer.body)).not.toContain("secret");
 });
 
-it("refuses requests that it cannot route: gRPC, other paths, paths for one server, bad headers", async () => {
+it("refuses requests that it cannot route: other paths, paths for one server, bad headers", async () => {
   const { process, asked } = processor();
   const status = async (...request: Parameters<typeof process>) => {
     const answer = await process(...request);
     return answer.kind === "answered" ? answer.status : "routed";
   };
-  const grpc = { "content-type": "application/grpc+proto" };
-  expect(await status("/inference.GRPCInferenceService/ModelInfer", grpc)).toBe(501);
   expect(await status("/v1/chat/completions")).toBe(404);
   expect(await status("/v2/repository/models/ocr/load")).toBe(501);
   expect(await status(infer, {}, {}, "DELETE")).toBe(405);
@@ -204,7 +203,8 @@ it("tells the picker which server answered, the proxy's report of a failure, and
   const end = async (reply?: Partial<ProcessedReply>): Promise<unknown> => {
     const routed = await process(infer);
     if (routed.kind !== "routed") throw new Error("refused");
-    if (reply) routed.replied({ headers: { ":status": "200" }, attributes: {}, metadata: {}, ...reply });
+    if (reply)
+      routed.replied({ headers: { ":status": "200" }, attributes: {}, metadata: {}, trailers: {}, ...reply });
     else routed.ended(true);
     return told.at(-1);
   };
@@ -219,4 +219,77 @@ it("tells the picker which server answered, the proxy's report of a failure, and
     "no-answer",
   );
   expect(await end()).toBe("dropped");
+});
+
+const modelInfer = "/inference.GRPCInferenceService/ModelInfer";
+const overGrpc = { "content-type": "application/grpc", "grpc-timeout": "200m" };
+
+/** A gRPC message with texts as its first fields, by hand: nothing of the code under test writes it. */
+function grpcMessage(fields: Readonly<Record<number, string>>, rest = 0): Buffer {
+  const parts = Object.entries(fields).map(([number, text]) =>
+    Buffer.concat([Buffer.from([(Number(number) << 3) | 2, text.length]), Buffer.from(text)]),
+  );
+  const message = Buffer.concat([...parts, Buffer.alloc(rest, 0)]);
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.byteLength, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+it("takes the model of a call over gRPC from its header, without a body", async () => {
+  const { process, asked, told } = processor();
+  const named = { ...overGrpc, "longshore-model": "ocr", "longshore-model-version": "3" };
+  const routed = await process(modelInfer, named);
+  if (routed.kind !== "routed") throw new Error(routed.kind);
+  expect(routed.headers["x-gateway-destination-endpoint"]).toBe("10.0.0.1:9001,10.0.0.2:9001");
+  expect(asked[0]).toMatchObject({
+    request: { model: "ocr", version: "3", bytes: 0 },
+    call: { deadlineMs: 200 },
+  });
+  expect(routed.wantsTrailers).toBe(true);
+  const headers = { ":status": "200", "content-type": "application/grpc" };
+  const trailers = { "grpc-status": "8", "grpc-retry-pushback-ms": "1500" };
+  routed.replied({ headers, attributes: {}, metadata: {}, trailers });
+  expect(told).toEqual([{ status: 429, headers: {} }]);
+  // The trailers of a stream come when it is closed, which may be hours later.
+  const stream = await process("/inference.GRPCInferenceService/ModelStreamInfer", named);
+  expect(stream.kind === "routed" && stream.wantsTrailers).toBeFalsy();
+});
+
+it("takes the model of a call over gRPC from the beginning of its first message", async () => {
+  const { process, asked } = processor();
+  const undecided = await process(modelInfer, overGrpc);
+  if (undecided.kind !== "undecided") throw new Error(undecided.kind);
+  const message = grpcMessage({ 1: "ocr", 2: "3", 3: "id" }, 100);
+  // Each piece that is too short waits for more.
+  for (const length of [0, 4, 5, 7, 9, 10, 13])
+    expect(undecided.decide(message.subarray(0, length), false)).toBeUndefined();
+  expect(await undecided.decide(message.subarray(0, 16), false)).toMatchObject({ kind: "routed" });
+  expect(asked[0]?.request).toMatchObject({ model: "ocr", version: "3", bytes: message.byteLength - 5 });
+});
+
+it("refuses calls over gRPC with a status of gRPC and the reason", async () => {
+  const { process } = processor();
+  const settled = async (path: string, body?: Buffer, headers: Readonly<Record<string, string>> = {}) => {
+    const first = await process(path, { ...overGrpc, ...headers });
+    const answer = first.kind === "undecided" ? await first.decide(body ?? Buffer.alloc(0), true) : first;
+    if (answer?.kind !== "answered") throw new Error("not refused");
+    return [answer.grpcStatus, answer.headers["longshore-reason"]];
+  };
+  const service = "/inference.GRPCInferenceService";
+  expect(await settled(modelInfer)).toEqual([12, "unsupported"]);
+  expect(await settled(modelInfer, Buffer.from([1, 0, 0, 0, 1, 0]))).toEqual([12, "unsupported"]);
+  expect(await settled(modelInfer, Buffer.from([0, 255, 255, 255, 255, 10, 255]))).toEqual([
+    3,
+    "invalid-input",
+  ]);
+  expect(await settled(modelInfer, grpcMessage({ 3: "id" }))).toEqual([3, "invalid-input"]);
+  expect(await settled(modelInfer, grpcMessage({ 1: "" }))).toEqual([3, "invalid-input"]);
+  expect(await settled(`${service}/RepositoryModelLoad`)).toEqual([12, "unsupported"]);
+  expect(await settled("/other.Service/Method")).toEqual([12, "unsupported"]);
+  expect(await settled(modelInfer, undefined, { "longshore-model": "ocr", "grpc-timeout": "soon" })).toEqual([3, "invalid-input"]); // prettier-ignore
+  const busy = processor(new LongshoreError("rejected", "admission", "full"));
+  expect(await busy.process(modelInfer, { ...overGrpc, "longshore-model": "ocr" })).toMatchObject({
+    grpcStatus: 8,
+    headers: { "longshore-reason": "rejected", "grpc-retry-pushback-ms": "1000" },
+  });
 });

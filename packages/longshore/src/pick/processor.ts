@@ -10,13 +10,26 @@ import {
   callFromHeaders,
   type EndpointPicker,
   isObjective,
+  modelPath,
   ownCall,
   parseRoute,
   type Picked,
   type Route,
   writeWireError,
 } from "@longshore/core/internal";
-import type { ProcessedReply, ProcessedRequest, Processing, RequestProcessor } from "@longshore/grpc";
+import {
+  type Decided,
+  grpcMethodKind,
+  grpcModelOf,
+  grpcTimeoutMs,
+  headersOfTrailers,
+  httpStatusOf,
+  type ProcessedReply,
+  type ProcessedRequest,
+  type RequestProcessor,
+  statusOf,
+  streamInferPath,
+} from "@longshore/grpc";
 import type { Addresses } from "./addresses.ts";
 import type { PickEnd, PickMetrics } from "./metrics.ts";
 import {
@@ -25,6 +38,8 @@ import {
   firstDestinationKey,
   fairnessHeaders,
   objectiveHeaders,
+  modelHeader,
+  modelVersionHeader,
   objectiveMsHeader,
   servedKey,
   subsetKey,
@@ -37,6 +52,8 @@ type Headers = Readonly<Record<string, string>>;
 export interface ProcessorParts {
   readonly picker: EndpointPicker;
   readonly addresses: Addresses;
+  /** Addresses for gRPC. Default: gRPC is not routed. */
+  readonly grpcAddresses?: Addresses;
   readonly clock: Clock;
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
@@ -46,6 +63,9 @@ export interface ProcessorParts {
 
 /** Refusals for load: the client is to come again (429), and no retry elsewhere helps. */
 const busy: ReadonlySet<string> = new Set(["rejected", "queue-full", "busier", "evicted", "tenant-limit"]);
+
+/** gRPC's status for them. */
+const resourceExhausted = 8;
 
 /** The most characters of a text from a header that names a sender. */
 const mostSender = 256;
@@ -70,9 +90,14 @@ function lengthOf(headers: Headers): number {
   return text !== undefined && /^[0-9]{1,15}$/.test(text) ? Number(text) : 0;
 }
 
+function isGrpc(headers: Headers): boolean {
+  return headers["content-type"]?.startsWith("application/grpc") === true;
+}
+
 /** The call that the headers of a request state. Throws what malformed headers and unknown rules are refused with. */
 function callOf(headers: Headers, given: Call, { clock, unstatedRules }: ProcessorParts): Call {
   const base = ownCall(given);
+  if (isGrpc(headers)) base.deadlineMs = clock.nowMs() + grpcTimeoutMs(headers["grpc-timeout"]);
   const sender = first(headers, fairnessHeaders);
   // The sender for whom failures pause an endpoint; it grants nothing.
   if (sender !== undefined) base.tenant = `fairness:${sender.slice(0, mostSender)}`;
@@ -113,14 +138,7 @@ const ofOneServer: ReadonlySet<Route["kind"]> = new Set<Route["kind"]>([
 ]);
 
 function routeOf(headers: Headers): Route {
-  const { ":method": method = "", ":path": path = "", "content-type": type = "" } = headers;
-  if (type.startsWith("application/grpc")) {
-    throw new LongshoreError(
-      "unsupported",
-      "admission",
-      "this picker reads the model from the path of HTTP and cannot route gRPC; give gRPC a route without it",
-    );
-  }
+  const { ":method": method = "", ":path": path = "" } = headers;
   const { route } = parseRoute(method, path);
   if (ofOneServer.has(route.kind)) {
     throw new LongshoreError(
@@ -132,11 +150,65 @@ function routeOf(headers: Headers): Route {
   return route;
 }
 
-/** The refusal of a request, in the form of the gateway's error replies. */
-function refusalOf(error: LongshoreError, callId: string): Processing {
+/** The route of a request over HTTP that asks the same as one over gRPC. */
+function routeOfModel(model: string, version: string, isInference: boolean): Route {
+  if (model === "") throw new LongshoreError("invalid-input", "decode", "model_name must name a model");
+  const path = modelPath({ model, ...(version === "" ? {} : { version }) });
+  return isInference ? parseRoute("POST", `${path}/infer`).route : parseRoute("GET", path).route;
+}
+
+/** A request whose model is known, or which has none. */
+interface Aimed {
+  readonly route: Route;
+  /** Of its body; 0 if unknown. */
+  readonly bytes: number;
+}
+
+/** The most bytes of a body in which the name of a model is looked for. */
+const mostHeadBytes = 16_384;
+
+/** What a call over gRPC is for, by its headers alone. Undefined if its first message has to tell. */
+function grpcAim(headers: Headers): Aimed | undefined {
+  const { ":path": path = "", [modelHeader]: model, [modelVersionHeader]: version = "" } = headers;
+  const kind = grpcMethodKind(path);
+  if (kind === "about-server") return { route: parseRoute("GET", "/v2").route, bytes: 0 };
+  if (model === undefined) return undefined;
+  return { route: routeOfModel(model, version, kind === "infer"), bytes: 0 };
+}
+
+/** What a call over gRPC is for, by the beginning of its body. Undefined if more of it is needed. */
+function grpcAimOf(headers: Headers, head: Uint8Array, whole: boolean): Aimed | undefined {
+  if (whole && head.byteLength === 0) {
+    const why = `the model of a request over gRPC must be named in the header ${modelHeader}, or the gateway must send the body (request_body_mode)`;
+    throw new LongshoreError("unsupported", "admission", why);
+  }
+  const named = grpcModelOf(head, whole);
+  if (!named) return undefined;
+  const isInference = grpcMethodKind(headers[":path"] ?? "") === "infer";
+  return { route: routeOfModel(named.model, named.version, isInference), bytes: named.byteLength };
+}
+
+/** The refusal of a request, in the form of the gateway's error replies, or as a status of gRPC. */
+function refusalOf(error: LongshoreError, callId: string, grpc: boolean): Decided {
+  const isBusy = busy.has(error.reason);
+  if (grpc) {
+    const waitMs = error.retryAfterMs ?? (isBusy ? 1000 : undefined);
+    const told = statusOf(
+      waitMs === undefined
+        ? error
+        : new LongshoreError(error.reason, error.stage, error.message, { retryAfterMs: waitMs }),
+    );
+    return {
+      kind: "answered",
+      status: 200,
+      headers: told.trailers,
+      body: new TextEncoder().encode(told.message),
+      details: error.reason,
+      grpcStatus: isBusy ? resourceExhausted : told.code,
+    };
+  }
   const { status, headers, bytes } = writeWireError(error, callId);
   const wait = error.retryAfterMs === undefined ? { "retry-after": "1" } : {};
-  const isBusy = busy.has(error.reason);
   return {
     kind: "answered",
     status: isBusy ? 429 : status,
@@ -156,6 +228,21 @@ function failureOf({ attributes }: ProcessedReply): LongshoreError | undefined {
     "transport",
     `the proxy had no answer of the endpoint (${details.slice(0, 100)})`,
   );
+}
+
+const pushbackTrailer = "grpc-retry-pushback-ms";
+
+/** A reply of gRPC as the same over HTTP has it: the status, and headers about load. */
+function grpcReply({ headers, trailers }: ProcessedReply): { status: number; headers: Headers } {
+  const code = trailers["grpc-status"] ?? headers["grpc-status"];
+  const pushback = Number(trailers[pushbackTrailer] ?? headers[pushbackTrailer]);
+  const wait = pushback > 0 ? { "retry-after": String(Math.ceil(pushback / 1000)) } : {};
+  const all = { ...headers, ...trailers };
+  const status = Number(headers[":status"] ?? 0);
+  return {
+    status: status === 200 && code !== undefined ? httpStatusOf(Number(code)) : status,
+    headers: { ...headers, ...headersOfTrailers(all), ...wait },
+  };
 }
 
 /** Endpoints that a proxy can reach, as of one moment. */
@@ -216,15 +303,17 @@ function reachableOf(picker: EndpointPicker, addresses: Addresses) {
 
 /** A processor that sends each request to the endpoint that a picker chooses. */
 export function pickProcessor(parts: ProcessorParts): RequestProcessor {
-  const { picker, addresses, clock, metrics } = parts;
+  const { picker, addresses, grpcAddresses, clock, metrics } = parts;
 
-  const reachable = reachableOf(picker, addresses);
+  const overHttp = reachableOf(picker, addresses);
+  const overGrpc = grpcAddresses && reachableOf(picker, grpcAddresses);
 
   const routed = (
     endpoints: readonly EndpointInfo[],
     { byId, byAddress }: Reachable,
     picked: Picked | undefined,
-  ): Processing => {
+    wantsTrailers: boolean,
+  ): Decided => {
     const chosen = endpoints.flatMap(({ id }) => byId.get(id) ?? []);
     const list = chosen.join(",");
     const first = endpoints[0]?.id ?? "";
@@ -237,20 +326,20 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
       kind: "routed",
       headers: { [destinationKey]: list, [firstDestinationKey]: chosen[0] ?? "" },
       metadata: { [destinationNamespace]: { [destinationKey]: list } },
+      ...(wantsTrailers ? { wantsTrailers } : {}),
       replied(reply) {
         const failure = failureOf(reply);
         if (failure) {
           picked?.failed(failure);
           ended(first, "failed");
         } else {
-          const { headers, attributes, metadata } = reply;
+          const { attributes, metadata } = reply;
           const served = metadata[destinationNamespace]?.[servedKey] ?? attributes["upstream.address"];
           const endpoint = typeof served === "string" ? byAddress.get(served) : undefined;
-          picked?.answered({
-            status: Number(headers[":status"] ?? 0),
-            headers,
-            ...(endpoint === undefined ? {} : { endpoint }),
-          });
+          const told = isGrpc(reply.headers)
+            ? grpcReply(reply)
+            : { status: Number(reply.headers[":status"] ?? 0), headers: reply.headers };
+          picked?.answered({ ...told, ...(endpoint === undefined ? {} : { endpoint }) });
           ended(endpoint ?? first, "answered");
         }
       },
@@ -261,11 +350,22 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     };
   };
 
-  const decide = async ({ headers, metadata }: ProcessedRequest, given: Call): Promise<Processing> => {
-    const route = routeOf(headers);
+  const decide = async (
+    { route, bytes }: Aimed,
+    { headers, metadata }: ProcessedRequest,
+    given: Call,
+  ): Promise<Decided> => {
     const call = callOf(headers, given, parts);
-    const found = reachable(subsetOf(metadata));
+    const grpc = isGrpc(headers);
+    const reachable = grpc ? overGrpc : overHttp;
+    const found = reachable?.(subsetOf(metadata));
     const all = found instanceof Promise ? await found : found;
+    if (!all || (grpc && all.byId.size === 0 && picker.endpoints.length > 0)) {
+      const why = "where the servers speak gRPC is not known: start the picker with --at-grpc :PORT";
+      throw new LongshoreError("unsupported", "admission", why);
+    }
+    // A stream may be open for hours, and its trailers tell nothing of one request.
+    const wantsTrailers = grpc && headers[":path"] !== streamInferPath;
     const { among } = all;
     const address =
       "model" in route && route.model !== undefined
@@ -287,18 +387,12 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         throw thrown;
       };
       const picking = picker.pick(
-        {
-          ...address,
-          ...(variant === undefined ? {} : { variant }),
-          bytes: lengthOf(headers),
-          among,
-          evenLate: aim.evenLate,
-        },
+        { ...address, ...(variant === undefined ? {} : { variant }), bytes, among, evenLate: aim.evenLate },
         aim.call,
       );
       const picked = await picking.catch(counted);
       metrics?.asked(address.model);
-      return routed(picked.endpoints, all, picked);
+      return routed(picked.endpoints, all, picked, wantsTrailers);
     }
     const well = await picker.well(among, address, call);
     if (well.length === 0) {
@@ -306,22 +400,44 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         retryAfterMs: 1000,
       });
     }
-    return routed(well.slice(0, 3), all, undefined);
+    return routed(well.slice(0, 3), all, undefined, wantsTrailers);
   };
 
   return {
     async process(request, call) {
+      const { headers } = request;
       const startedMs = clock.nowMs();
-      let reason: string | undefined;
-      try {
-        return await decide(request, call);
-      } catch (thrown) {
+      const grpc = isGrpc(headers);
+      /** Decides, counts the decision, and makes a refusal of an error. Undefined if `aim` needs more. */
+      const settle = async (aim: Aimed): Promise<Decided> => {
+        const decided = await decide(aim, request, call);
+        metrics?.decided(undefined, clock.nowMs() - startedMs);
+        return decided;
+      };
+      const refuse = (thrown: unknown): Decided => {
         const error = LongshoreError.from(thrown, "plan", "picking an endpoint");
-        ({ reason } = error);
-        return refusalOf(error, call.id);
-      } finally {
-        metrics?.decided(reason, clock.nowMs() - startedMs);
+        metrics?.decided(error.reason, clock.nowMs() - startedMs);
+        return refusalOf(error, call.id, grpc);
+      };
+      try {
+        if (!grpc) return await settle({ route: routeOf(headers), bytes: lengthOf(headers) });
+        const aim = grpcAim(headers);
+        if (aim) return await settle(aim);
+      } catch (thrown) {
+        return refuse(thrown);
       }
+      return {
+        kind: "undecided",
+        mostBytes: mostHeadBytes,
+        decide(head, whole) {
+          try {
+            const aim = grpcAimOf(headers, head, whole);
+            return aim && settle(aim).catch(refuse);
+          } catch (thrown) {
+            return refuse(thrown);
+          }
+        },
+      };
     },
   };
 }
