@@ -274,6 +274,7 @@ export async function putOnline<T extends OnlineEndpoint>(
     ...(options.forwardHeaders ? { forwardHeaders: options.forwardHeaders } : {}),
     ...(options.unstatedRules ? { unstatedRules: options.unstatedRules } : {}),
     ...(identity ? { identify: identity.identify } : {}),
+    pages: options.pages ?? [],
     ...(served.available ? { available: served.available } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
     ...(served.desk ? { directory: served.desk } : {}),

@@ -893,6 +893,29 @@ describe("web pages", () => {
     expect([reply.headers["vary"], other.headers["vary"]]).toEqual(["origin", "origin"]);
   });
 
+  it("of other origins cannot have anything run, but those behind a proxy and with credentials can", async () => {
+    const { handler } = server({ pages: [origin] });
+    const infer = ask("POST", "/v2/models/double/infer", { body: json(xJson) });
+    const statusOf = async (headers: Readonly<Record<string, string>>): Promise<number> =>
+      (await handler({ ...infer, headers: { host: "10.0.0.5:8000", ...headers } }, call)).status;
+    const evil = { origin: "https://evil.example" };
+    expect(await statusOf({ ...evil, "sec-fetch-site": "cross-site" })).toBe(403);
+    expect(await statusOf(evil)).toBe(403);
+    expect(await statusOf({ origin: "null" })).toBe(403);
+    expect(await statusOf({})).toBe(200);
+    expect(await statusOf({ origin })).toBe(200);
+    expect(await statusOf({ origin: "http://10.0.0.5:8000" })).toBe(200);
+    expect(await statusOf({ ...evil, "sec-fetch-site": "same-origin" })).toBe(200);
+    expect(await statusOf({ ...evil, "x-forwarded-for": "10.0.0.9" })).toBe(200);
+    expect(await statusOf({ ...evil, authorization: "Bearer key" })).toBe(200);
+    const refused = await handler({ ...infer, headers: evil }, call);
+    const text = new TextDecoder().decode(await readBody(refused.body, { maxBytes: 1e6 }));
+    expect(JSON.parse(text)).toMatchObject({
+      reason: "not-permitted",
+      error: expect.stringContaining("web pages of this origin may not use this server") as string,
+    });
+  });
+
   it("get no marks on ports that are for management or metrics alone", async () => {
     const { handler } = server();
     const cors = withCors(handler, { origins: "*" });

@@ -47,6 +47,7 @@ import {
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
 import { jsonReply, listReply, stateChecksum, textReply } from "./replies.ts";
+import { refuseStrayPage } from "./stray-page.ts";
 import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
 import { modelHead, repositoryControl, repositoryIndex } from "./repository.ts";
@@ -246,6 +247,7 @@ export function createHandler(parts: HandlerParts): Handler {
       begun = true;
     };
     try {
+      if (parts.pages !== undefined) refuseStrayPage(request, parts.pages);
       const known = api.access.identify(request);
       const identity = known instanceof Promise ? await known : known;
       const own = ownCall(base);

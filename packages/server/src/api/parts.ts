@@ -66,6 +66,8 @@ export interface HandlerParts {
    * leave this endpoint for another.
    */
   readonly unstatedRules?: Rules;
+  /** Origins of web pages that may use the server, or `*` for all; others are refused. Default: origins are not looked at. */
+  readonly pages?: "*" | readonly string[];
   /** Whether the endpoints behind the server are available. If not, the server is not ready, whatever `life` says. Default: they are. */
   readonly available?: () => Promise<boolean>;
   /** How long requests with a deadline wait for a first server of their model. Default: not at all. */
