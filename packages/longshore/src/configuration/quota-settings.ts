@@ -2,6 +2,7 @@ import type { QuotaRules, TenantLimits } from "@longshore/server";
 import type { QuotaOptions } from "../compose/quotas.ts";
 import { LongshoreError } from "@longshore/core";
 import { type DirectoryCommandOptions, sourceOptionsOf } from "../options/directory-options.ts";
+import { shownOf } from "../options/connection-options.ts";
 import type { OwnPriceOptions } from "../options/price-options.ts";
 import type { LiveSettings } from "./live.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
@@ -25,6 +26,8 @@ const amount = (description: string, title?: string): Schema => ({
   ...(title === undefined ? {} : { title }),
 });
 
+const file = (description: string): Schema => ({ type: "string", minLength: 1, format: "path", description });
+
 /** `quotas` of the file. */
 export const quotasSchema: ObjectSchema = {
   type: "object",
@@ -43,8 +46,17 @@ export const quotasSchema: ObjectSchema = {
       type: "boolean",
       default: false,
       description:
-        "Lease the limits of the directory server (directory.from), which has limits of its own, so that gateways share them.",
+        "Lease the limits of another gateway, which has limits of its own, so that gateways share them: of `from`, else of the directory server (directory.from).",
     },
+    from: {
+      type: "string",
+      minLength: 1,
+      pattern: "^https?://[^@]+$",
+      title: "an address such as http://gateway-1:8000, without a password",
+      description: "Gateway that leases its limits, with `share: true`. Default: directory.from.",
+    },
+    key: file("File with the API key or token for that gateway, which gives directory:join."),
+    ca: file("Authorities of that gateway's certificate (PEM)."),
     tenants: tenants({
       requestsPerSecond: amount("Requests in a second, on average."),
       concurrency: {
@@ -78,6 +90,9 @@ export const budgetsSchema: ObjectSchema = {
 interface Quotas {
   readonly concurrency?: number;
   readonly share?: boolean;
+  readonly from?: string;
+  readonly key?: string;
+  readonly ca?: string;
   readonly tenants?: Readonly<Record<string, TenantLimits>>;
 }
 
@@ -123,12 +138,29 @@ export async function quotaOptionsOf(
   live.follow((next) => void (rules = rulesOf(next)));
   const least = { leastMicros: options.pricePerRequest ?? 0 };
   const kept = budgets.keep === undefined ? {} : { keptIn: budgets.keep };
-  if (quotas.share !== true) return { quotas: { rules: () => rules, ...least, ...kept } };
-  const from = options.directory;
-  if (from === undefined || !/^https?:/.test(from)) {
-    const why = `${settled.file.where("quotas", "share")}: quotas.share needs a directory server at http or https (directory.from), which leases the limits`;
-    throw new LongshoreError("invalid-configuration", "resolve", why);
+  const wrong = (key: string, why: string): LongshoreError =>
+    new LongshoreError(
+      "invalid-configuration",
+      "resolve",
+      `${settled.file?.where("quotas", key)}: quotas.${key} ${why}`,
+    );
+  if (quotas.share !== true) {
+    if (quotas.from !== undefined) throw wrong("from", "goes with quotas.share: true");
+    return { quotas: { rules: () => rules, ...least, ...kept } };
   }
+  if (quotas.from !== undefined) {
+    const shown = await shownOf("directory", {
+      ...(quotas.key === undefined ? {} : { directoryKey: quotas.key }),
+      ...(quotas.ca === undefined ? {} : { directoryCa: quotas.ca }),
+    });
+    return { quotas: { rules: () => rules, ...least, sharedAt: { address: quotas.from, ...shown } } };
+  }
+  const from = options.directory;
+  if (from === undefined || !/^https?:/.test(from))
+    throw wrong(
+      "share",
+      "needs the gateway that leases the limits: quotas.from, or a directory server at http or https (directory.from)",
+    );
   const { credentials, tls } = await sourceOptionsOf(from, options);
   const sharedAt = { address: from, ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
   return { quotas: { rules: () => rules, ...least, sharedAt } };

@@ -75,34 +75,40 @@ it("spends no more than the budget of a day, and remembers it across a restart",
   expect(damaged.notes).toMatch(/the file of budgets .* is damaged/);
 }, 60_000);
 
-it("shares limits between gateways by leases of the directory server", async () => {
-  const server = await listening("serve", join(folder, "models"), "--port", "0");
-  const rest = `listeners: { port: 0 }\npolicy: { dataClass: public }\nendpoints: [{ address: "${server.address}" }]\n`;
-  const tenants = `tenants: { local: { requestsPerSecond: 4 } }`;
-  const keeper = await written("keeper.yaml", `${rest}quotas: { ${tenants} }\n`);
-  const first = await listening("gateway", "--config", keeper);
-  const sharing = await written(
-    "sharing.yaml",
-    `${rest}directory: { from: "${first.address}" }\nquotas: { share: true, ${tenants} }\n`,
-  );
-  const second = await listening("gateway", "--config", sharing);
-  const startedMs = performance.now();
-  const replies: Awaited<ReturnType<typeof ask>>[] = [];
-  for (let count = 0; count < 20; count++) {
-    replies.push(...(await Promise.all([ask(first.address), ask(second.address)])));
-  }
-  const passed = replies.filter(({ status }) => status === 200).length;
-  expect(replies.every(({ status }) => status === 200 || status === 429)).toBe(true);
-  // The allowance saved up before, and the allowance added since.
-  expect(passed).toBeLessThanOrEqual(2 + Math.ceil((4 * (performance.now() - startedMs)) / 1000));
-  expect(passed).toBeGreaterThan(0);
-  first.stop();
-  await first.exited;
-  await vi.waitFor(async () => expect((await ask(second.address)).error).toContain("does not answer"), {
-    timeout: 30_000,
-    interval: 200,
-  });
-}, 60_000);
+it.each(["directory.from", "quotas.from"])(
+  "shares limits between gateways by leases of %s",
+  async (key) => {
+    const server = await listening("serve", join(folder, "models"), "--port", "0");
+    const rest = `listeners: { port: 0 }\npolicy: { dataClass: public }\nendpoints: [{ address: "${server.address}" }]\n`;
+    const tenants = `tenants: { local: { requestsPerSecond: 4 } }`;
+    const keeper = await written("keeper.yaml", `${rest}quotas: { ${tenants} }\n`);
+    const first = await listening("gateway", "--config", keeper);
+    const sharing = await written(
+      "sharing.yaml",
+      key === "quotas.from"
+        ? `${rest}quotas: { share: true, from: "${first.address}", ${tenants} }\n`
+        : `${rest}directory: { from: "${first.address}" }\nquotas: { share: true, ${tenants} }\n`,
+    );
+    const second = await listening("gateway", "--config", sharing);
+    const startedMs = performance.now();
+    const replies: Awaited<ReturnType<typeof ask>>[] = [];
+    for (let count = 0; count < 20; count++) {
+      replies.push(...(await Promise.all([ask(first.address), ask(second.address)])));
+    }
+    const passed = replies.filter(({ status }) => status === 200).length;
+    expect(replies.every(({ status }) => status === 200 || status === 429)).toBe(true);
+    // The allowance saved up before, and the allowance added since.
+    expect(passed).toBeLessThanOrEqual(2 + Math.ceil((4 * (performance.now() - startedMs)) / 1000));
+    expect(passed).toBeGreaterThan(0);
+    first.stop();
+    await first.exited;
+    await vi.waitFor(async () => expect((await ask(second.address)).error).toContain("does not answer"), {
+      timeout: 30_000,
+      interval: 200,
+    });
+  },
+  60_000,
+);
 
 it("refuses wrong limits by name", async () => {
   for (const [text, message] of [
@@ -113,7 +119,8 @@ it("refuses wrong limits by name", async () => {
     ["quotas: { tenants: { 'a b': {} } }", "quotas.tenants.a b is not a tenant"],
     ["quotas: { tenants: { acme: { microsPerDay: 1 } } }", "microsPerDay is an unknown key"],
     ["budgets: { tenants: { acme: { microsPerDay: 5k } } }", "microsPerDay is '5k'"],
-    ["quotas: { share: true }", "quotas.share needs a directory server"],
+    ["quotas: { share: true }", "quotas.share needs the gateway that leases the limits"],
+    ["quotas: { from: 'http://127.0.0.1:1' }", "quotas.from goes with quotas.share: true"],
   ] as const) {
     const { code, notes } = await command("config", "check", await written("wrong.yaml", text));
     expect(notes).toContain(message);
