@@ -160,6 +160,12 @@ function servedEngine(
       const { warmUpMs: mostMs = 0, grpcPort } = options;
       const grpc = grpcPort !== undefined;
       const warming = mostMs > 0 ? warmUp({ runtimes, clock, grpc, mostMs, report }) : undefined;
+      const { providers = [] } = options;
+      // With nothing to fall back to, a server whose accelerators do not work could answer no request. Drivers take their time.
+      if (providers.length > 0 && !providers.some(onProcessor))
+        await usableProviders(providers, (provider, why) =>
+          report(`execution provider ${provider} is not used: ${why}`),
+        );
       models = await controlModels(options, { engine, store: options.store, clock, missing, report });
       if (lazy) await usable.look();
       if (!pull) loaded();
@@ -208,13 +214,7 @@ function servedEngine(
  * ```
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { providers = [] } = options;
-  checkProviderNames(providers);
-  // With nothing to fall back to, a server whose accelerators do not work could answer no request.
-  if (providers.length > 0 && !providers.some(onProcessor))
-    await usableProviders(providers, (provider, why) =>
-      options.report?.(`execution provider ${provider} is not used: ${why}`),
-    );
+  checkProviderNames(options.providers ?? []);
   const { served, ...online } = await putOnline(options, (parts) => servedEngine(options, parts));
   return { ...online, engine: served.engine };
 }

@@ -233,8 +233,7 @@ export class LeasedAllowances implements Allowances {
     } catch {
       // The rest of the allowance is unknown without its server, so no request passes: the limit still holds.
       leased.refusedUntilMs = this.#clock.nowMs() + pauseMs;
-      leased.why =
-        "a limit that several gateways share, and the directory server that keeps it does not answer";
+      leased.why = "a limit that several gateways share, and the gateway that keeps it does not answer";
     } finally {
       leased.asking = undefined;
     }
