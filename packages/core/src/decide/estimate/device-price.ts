@@ -29,28 +29,59 @@ export function backlogValues(gapsMs: ArrayLike<number>, runMs: number, hereRati
   const count = gapsMs.length;
   if (count === 0 || !(runMs > 0)) return values;
   const step = runMs / stepsPerRun;
+  // The backlog that a gap leaves, and its position in the table, are the same in each sweep.
+  const size = points * count;
+  const [left, runLow, runPart, restLow, restPart] = [
+    new Float64Array(size),
+    new Uint8Array(size),
+    new Float64Array(size),
+    new Uint8Array(size),
+    new Float64Array(size),
+  ];
+  for (let point = 0, at = 0; point < points; point++) {
+    for (let index = 0; index < count; index++, at++) {
+      const rest = Math.max(0, point * step - (gapsMs[index] ?? 0));
+      left[at] = rest;
+      runLow[at] = lowPoint((rest + runMs) / step);
+      runPart[at] = (rest + runMs) / step - (runLow[at] ?? 0);
+      restLow[at] = lowPoint(rest / step);
+      restPart[at] = rest / step - (restLow[at] ?? 0);
+    }
+  }
+  let next = new Float64Array(points);
   for (let sweep = 0; sweep < sweeps; sweep++) {
-    const next = new Float64Array(points);
     let atRest = 0;
-    for (let point = 0; point < points; point++) {
+    let moved = false;
+    for (let point = 0, at = 0; point < points; point++) {
       let total = 0;
-      for (let index = 0; index < count; index++) {
-        const left = Math.max(0, point * step - (gapsMs[index] ?? 0));
-        total +=
-          hereRatio * (left + valueAt(values, left + runMs, step)) +
-          (1 - hereRatio) * valueAt(values, left, step);
+      for (let index = 0; index < count; index++, at++) {
+        const low = runLow[at] ?? 0;
+        const from = values[low] ?? 0;
+        const run = from + ((values[low + 1] ?? 0) - from) * (runPart[at] ?? 0);
+        const lowRest = restLow[at] ?? 0;
+        const fromRest = values[lowRest] ?? 0;
+        const rest = fromRest + ((values[lowRest + 1] ?? 0) - fromRest) * (restPart[at] ?? 0);
+        total += hereRatio * ((left[at] ?? 0) + run) + (1 - hereRatio) * rest;
       }
       if (point === 0) atRest = total;
-      next[point] = (total - atRest) / count;
+      const value = (total - atRest) / count;
+      moved ||= value !== values[point];
+      next[point] = value;
     }
-    values = next;
+    [values, next] = [next, values];
+    // A further sweep would give the same values.
+    if (!moved) break;
   }
   return values;
 }
 
+function lowPoint(position: number): number {
+  return Math.min(points - 2, Math.floor(position));
+}
+
 function valueAt(values: Float64Array, ms: number, step: number): number {
   const position = ms / step;
-  const low = Math.min(points - 2, Math.floor(position));
+  const low = lowPoint(position);
   const from = values[low] ?? 0;
   return from + ((values[low + 1] ?? 0) - from) * (position - low);
 }

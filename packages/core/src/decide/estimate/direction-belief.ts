@@ -50,6 +50,8 @@ export interface DirectionBelief {
   drainMs(bytes: number, nowMs: number, queued: boolean): Float64Array;
   /** The same quantiles until the last byte of `transfer`. */
   remainingMs(transfer: OpenTransfer, nowMs: number): Float64Array;
+  /** Learns from the time until `nowMs`, as reading at that time does. */
+  look(nowMs: number): void;
   /** Bytes under way that will be acknowledged. */
   backlogBytes(): number;
   /** End of the last transfer; `nowMs` while one is under way. */
@@ -402,6 +404,7 @@ export function directionBelief(model: LinkModel, clogBytes: number, prior?: Rat
     },
     drainMs: (bytes, nowMs, queued) => completion((queued ? unacknowledged() : 0) + bytes, nowMs),
     remainingMs: (transfer, nowMs) => completion(unacknowledged(transfer), nowMs, transfer),
+    look,
     backlogBytes: () => unacknowledged(),
     idleSinceMs: (nowMs) => (open.length > 0 ? nowMs : usedMs),
     packetsPerMs(ratio, nowMs) {

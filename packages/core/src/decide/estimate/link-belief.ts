@@ -229,6 +229,10 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
           const rest = changed(drained, (value) => Math.max(0, value + waitMs));
           return transfer.overtaken ? left(rest, now - startMs) : rest;
         },
+        quiet(quietMs) {
+          const now = at(quietMs);
+          if (transfer.acknowledged < transfer.bytes) side.look(now);
+        },
       };
     },
     roundTripSeen(tookMs, nowMs, otherMs = 0) {

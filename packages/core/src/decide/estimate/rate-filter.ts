@@ -93,6 +93,15 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
   const density = new Float64Array(cells);
   /** The same for weight that waits for the end of an outage. */
   const waiting = new Float64Array(cells);
+  /** Row of the table for each rate, of the transfer that is computed. */
+  const rowOf = new Float64Array(rates);
+  /** See `keptOf`; for the last mean length of each mode. */
+  const keptShares: { readonly meanMs: number; readonly kept: Float64Array }[] = [];
+  const usualRates = new Float64Array(rates);
+  /** How long a rate lasts, and packets per millisecond at home, as of `meansVersion`. */
+  let lastsMs = 0;
+  let homePerMs = 0;
+  let meansVersion = -1;
   let law = outageLaw(model);
   begin();
 
@@ -144,23 +153,32 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     // A device may have moved after a long idle time.
     if (ticks > 1) forget(0.5 ** ((ticks * tickMs) / homeHalfLifeMs));
     const homeTotal = priorSightings + seenTotal;
-    for (let base = 0, layer = 0; base < weights.length; base += rates, layer++) {
-      const stay = (stayPerTick[Math.floor(layer / modes)] ?? 1) ** ticks;
-      let total = 0;
-      for (let rate = base; rate < base + rates; rate++) total += weights[rate] ?? 0;
-      const share = ((1 - stay) * total) / homeTotal;
-      for (let rate = 0; rate < rates; rate++) {
-        const usual = priorSightings * (home[rate] ?? 0) + (seen[rate] ?? 0);
-        weights[base + rate] = stay * (weights[base + rate] ?? 0) + share * usual;
+    for (let rate = 0; rate < rates; rate++)
+      usualRates[rate] = priorSightings * (home[rate] ?? 0) + (seen[rate] ?? 0);
+    flat.fill(0);
+    for (let regime = 0; regime < regimes; regime++) {
+      const stay = (stayPerTick[regime] ?? 1) ** ticks;
+      for (let mode = 0; mode < modes; mode++) {
+        const base = regime * states + mode * rates;
+        let total = 0;
+        for (let at = base; at < base + rates; at++) total += weights[at] ?? 0;
+        const share = ((1 - stay) * total) / homeTotal;
+        for (let rate = 0; rate < rates; rate++) {
+          const weight = stay * (weights[base + rate] ?? 0) + share * (usualRates[rate] ?? 0);
+          weights[base + rate] = weight;
+          const state = mode * rates + rate;
+          flat[state] = (flat[state] ?? 0) + weight;
+        }
       }
     }
     const keep = keepPerTick ** ticks;
-    for (let state = 0; state < states; state++) {
-      let total = 0;
-      for (let at = state; at < weights.length; at += states) total += weights[at] ?? 0;
-      const share = ((1 - keep) * total) / regimes;
-      for (let at = state; at < weights.length; at += states) weights[at] = keep * (weights[at] ?? 0) + share;
+    for (let first = 0; first < weights.length; first += states) {
+      for (let state = 0; state < states; state++) {
+        const share = ((1 - keep) * (flat[state] ?? 0)) / regimes;
+        weights[first + state] = keep * (weights[first + state] ?? 0) + share;
+      }
     }
+    flatVersion = -1;
   }
 
   /** The weights summed over the regimes. */
@@ -191,12 +209,23 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
   function resetsNow(): number {
     let mean = 0;
     let all = 0;
-    for (let at = 0; at < weights.length; at++) {
-      const weight = weights[at] ?? 0;
-      mean += weight * (resetsPerSecond[Math.floor(at / states)] ?? 0);
-      all += weight;
+    for (let regime = 0, at = 0; regime < regimes; regime++) {
+      const perSecond = resetsPerSecond[regime] ?? 0;
+      for (let state = 0; state < states; state++, at++) {
+        const weight = weights[at] ?? 0;
+        mean += weight * perSecond;
+        all += weight;
+      }
     }
     return mean / all;
+  }
+
+  /** The two means over all states, once for each state of the belief: it is read for many sizes. */
+  function readMeans(): void {
+    if (meansVersion === version) return;
+    lastsMs = 1000 / resetsNow();
+    homePerMs = homeRate();
+    meansVersion = version;
   }
 
   /** Packets per millisecond at home, on average. */
@@ -234,10 +263,26 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     }
   }
 
+  /** Share of what waits at the begin of each cell of the table that still waits at its end. */
+  function keptOf(mode: number, meanMs: number): Float64Array {
+    const known = keptShares[mode];
+    if (known?.meanMs === meanMs) return known.kept;
+    const kept = new Float64Array(cells);
+    for (let cell = 0, beforeMs = 0; cell < cells; cell++) {
+      const nowMs = table.times[cell] ?? 0;
+      kept[cell] = Math.exp(-(nowMs - beforeMs) / meanMs);
+      beforeMs = nowMs;
+    }
+    keptShares[mode] = { meanMs, kept };
+    return kept;
+  }
+
   /**
-   * Adds the weight that waits for the end of an outage with mean remaining time `meanMs`: G' = (F - G) / mean, F straight in each cell.
+   * Adds the weight that waits for the end of an outage of this mode: G' = (F - G) / mean remaining time, F straight in each cell.
    */
-  function addDelayed(meanMs: number): void {
+  function addDelayed(mode: number): void {
+    const meanMs = law.meanMs(mode);
+    const kept = keptOf(mode, meanMs);
     let before = 0;
     let beforeMs = 0;
     let delayed = 0;
@@ -246,7 +291,7 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       const nowMs = table.times[cell] ?? 0;
       const spanMs = nowMs - beforeMs;
       const lag = ((now - before) / spanMs) * meanMs;
-      delayed = now - lag + (delayed - before + lag) * Math.exp(-spanMs / meanMs);
+      delayed = now - lag + (delayed - before + lag) * (kept[cell] ?? 0);
       density[cell] = (density[cell] ?? 0) + delayed;
       before = now;
       beforeMs = nowMs;
@@ -337,11 +382,11 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     completionMs(packets, dispersion, ahead) {
       density.fill(0);
       const now = marginal();
-      const lastsMs = 1000 / resetsNow();
-      const homePerMs = homeRate();
+      readMeans();
       // A count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
       const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
       const side = spread > 0.12 ? spread / table.rowStep : 0;
+      rowOf.fill(NaN);
       for (let mode = 0; mode < modes; mode++) {
         const into = mode === 0 ? density : waiting;
         if (mode > 0) waiting.fill(0);
@@ -350,19 +395,23 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
           const weight = now[mode * rates + rate] ?? 0;
           if (weight < negligible) continue;
           any = true;
-          const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
-          const perMs = model.packetsPerMs[rate] ?? 1;
-          const stays = work / perMs;
-          // A transfer longer than the rate usually lasts continues at home.
-          const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
-          const row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
+          let row = rowOf[rate] ?? NaN;
+          if (Number.isNaN(row)) {
+            const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
+            const perMs = model.packetsPerMs[rate] ?? 1;
+            const stays = work / perMs;
+            // A transfer longer than the rate usually lasts continues at home.
+            const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
+            row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
+            rowOf[rate] = row;
+          }
           if (side === 0) addRow(into, weight, row);
           else {
             addRow(into, weight / 2, row - side);
             addRow(into, weight / 2, row + side);
           }
         }
-        if (mode > 0 && any) addDelayed(law.meanMs(mode));
+        if (mode > 0 && any) addDelayed(mode);
       }
       return quantilesOfTimes(table.times, density);
     },

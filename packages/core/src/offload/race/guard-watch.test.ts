@@ -48,6 +48,10 @@ function watched(change: {
   readonly drainMs?: () => number;
   /** What is left of the body's way, where the link hears of it; default it does not. */
   readonly wayMs?: () => number;
+  /** Called when the link learns of silence without being read. */
+  readonly quiet?: (nowMs: number) => void;
+  /** Until this device is free; default at once. */
+  readonly freeMs?: (nowMs: number) => number;
   readonly deadlineMs?: number;
   readonly latestMs?: number;
   readonly tokens?: number;
@@ -96,6 +100,7 @@ function watched(change: {
       latestMs: change.latestMs ?? 10_000,
       backUpMs: change.backUpMs ?? (() => 100),
       ...(change.waitMs ? { waitMs: change.waitMs } : {}),
+      ...(change.freeMs ? { freeMs: change.freeMs } : {}),
       ...(change.lateRatio ? { lateRatio: change.lateRatio } : {}),
       ...(change.keepBack ? { keepBack: change.keepBack } : {}),
       afterMs: 0,
@@ -109,7 +114,9 @@ function watched(change: {
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
     ...(change.hurries === undefined ? {} : { hurries: change.hurries }),
-    ...(wayMs ? { way: () => ({ remainingMs: () => certain(wayMs()) }) } : {}),
+    ...(wayMs
+      ? { way: () => ({ remainingMs: () => certain(wayMs()), quiet: change.quiet ?? (() => undefined) }) }
+      : {}),
     fire: (because) => {
       if (change.refuses?.() === true) return false;
       firedAtMs = clock.nowMs();
@@ -167,6 +174,27 @@ describe("guardWatch", () => {
     wayMs = 4000;
     await clock.advance(40);
     expect(fired()).toBeLessThanOrEqual(30);
+  });
+
+  it("does not read the link's belief while this device is busy beyond the next check, but lets it learn of the silence", async () => {
+    let [reads, quiet] = [0, 0];
+    const { clock, fired, watch } = watched({
+      drainMs: () => 4000,
+      wayMs: () => {
+        reads++;
+        return 4000;
+      },
+      quiet: () => void quiet++,
+      waitMs: () => 0,
+      freeMs: (nowMs) => Math.max(0, 100 - nowMs),
+    });
+    watch.acknowledged(20_000);
+    await clock.advance(80);
+    expect(reads).toBe(0);
+    expect(quiet).toBeGreaterThanOrEqual(8);
+    await clock.advance(40);
+    expect(reads).toBeGreaterThan(0);
+    expect(fired()).toBeLessThanOrEqual(110);
   });
 
   it("watches the endpoint and not the link when the whole body is there", async () => {

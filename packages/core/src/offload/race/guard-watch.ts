@@ -37,7 +37,7 @@ export interface GuardParts {
    */
   readonly usualMs?: number;
   /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
-  readonly way?: () => Pick<TransferNote, "remainingMs"> | undefined;
+  readonly way?: () => Pick<TransferNote, "remainingMs" | "quiet"> | undefined;
   /** Whether the body is still arriving here. Nothing is late before it has arrived; the time counts from then on. Default: never. */
   readonly waits?: () => boolean;
   /**
@@ -94,6 +94,8 @@ class Watching implements GuardWatch {
   readonly #silentMs: number;
   #keptBack: Disposable | undefined;
   #turn: Disposable | undefined;
+  /** The part of the leg after the run there; it does not change. */
+  #last: Estimate | undefined;
   #timer: Disposable | undefined;
   #heardBytes = 0;
   #thoughtMs = -Infinity;
@@ -191,7 +193,7 @@ class Watching implements GuardWatch {
     const { travels } = leg;
     const expected = leg.predicted.completionMs;
     if (!travels) return left(expected, nowMs - this.#beganMs);
-    const last = shift(travels.downMs, times.afterMs);
+    const last = (this.#last ??= shift(travels.downMs, times.afterMs));
     if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
     // A link's belief depends most on its own body. Without acknowledgements it is read once some of the body has been passed on.
     const way = this.#tells() ? this.#parts.way?.() : undefined;
@@ -309,7 +311,10 @@ class Watching implements GuardWatch {
     } else if (!tooLate || !inTime || (dear && !needed)) {
       // With the budget overdrawn, even an overdue leg has its price at another server: if all servers are slow, each request would run
       // twice.
-      const plan = hurries && inTime ? this.#plan(localMs, leftMs, nowMs) : undefined;
+      // No run begins before the device is free. If that is after the next check, a plan would change nothing.
+      const busy = (times.freeMs?.(nowMs) ?? 0) > restsMs;
+      if (busy) this.#quiet(nowMs);
+      const plan = hurries && inTime && !busy ? this.#plan(localMs, leftMs, nowMs) : undefined;
       waitMs = plan?.waitMs ?? Infinity;
       // A run at another server counts in full, since it takes a slot from other requests.
       if (plan && times.waitMs) spends = Math.max(leastSpent, plan.inVain, this.#parts.leg.bet?.begins ?? 0);
@@ -321,6 +326,11 @@ class Watching implements GuardWatch {
     }
     const untilLatest = tooLate ? recheckMs : dueMs - nowMs;
     this.#look(Math.max(1, Math.min(waitMs <= 0 ? recheckMs : waitMs, restsMs, untilLatest)), nowMs);
+  }
+
+  /** The belief of the link learns from the silence until now, without the cost of a reading. */
+  #quiet(nowMs: number): void {
+    if (this.#arrivedMs === undefined && this.#tells()) this.#parts.way?.()?.quiet?.(nowMs);
   }
 
   /** The best start of a back-up that would take `localMs`, its queue here included. */

@@ -50,7 +50,7 @@ export interface Running {
   heardAtMs: number;
   heardBytes: number;
   /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
-  way: Pick<TransferNote, "remainingMs"> | undefined;
+  way: Pick<TransferNote, "remainingMs" | "quiet"> | undefined;
   /** The longest wait with which the endpoint should take it. */
   readonly mostWaitMs: number | undefined;
   /** How busy its endpoint was when it did not take it. */

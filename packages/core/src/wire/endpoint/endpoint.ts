@@ -313,7 +313,7 @@ export interface Progress {
   /** The peer acknowledged that many bytes of the body, in all. */
   acknowledged(bytes: number): void;
   /** The body is on its way over a link with a belief, which hears of its progress; the argument gives the rest of the way. */
-  onItsWay?(way: Pick<TransferNote, "remainingMs">): void;
+  onItsWay?(way: Pick<TransferNote, "remainingMs" | "quiet">): void;
   /** The peer did not take the request, and reported its load. */
   refused?(load: LoadReport): void;
 }

@@ -59,4 +59,6 @@ export interface TransferNote {
   broke?(nowMs: number): void;
   /** Time from `nowMs` until the peer has the rest of this body: the bytes before it in the link and its own. */
   remainingMs(nowMs: number): Estimate;
+  /** Nothing but what was reported has been acknowledged until `nowMs`: silence is evidence, too. `remainingMs` implies it. Default: not noted. */
+  quiet?(nowMs: number): void;
 }

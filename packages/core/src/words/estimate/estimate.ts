@@ -36,10 +36,11 @@ const prior: About = { observedAtMs: -Infinity, origin: "prior" };
 const originOrder: readonly Estimate["origin"][] = ["measured", "told", "prior"];
 
 function combine(a: About, b: About): About {
-  return {
-    observedAtMs: Math.min(a.observedAtMs, b.observedAtMs),
-    origin: originOrder[Math.max(originOrder.indexOf(a.origin), originOrder.indexOf(b.origin))] ?? "prior",
-  };
+  const origin =
+    a.origin === b.origin
+      ? a.origin
+      : (originOrder[Math.max(originOrder.indexOf(a.origin), originOrder.indexOf(b.origin))] ?? "prior");
+  return { observedAtMs: Math.min(a.observedAtMs, b.observedAtMs), origin };
 }
 
 /** A belief without spread. */
@@ -49,7 +50,10 @@ export function certain(value: number, about: About = prior): Estimate {
 
 /** The empirical belief of some samples (any number above 0, any order), interpolated to 16 quantiles. */
 export function estimateOf(samples: ArrayLike<number>, about: About): Estimate {
-  const sorted = new Float64Array(samples).sort();
+  return estimateOfSorted(new Float64Array(samples).sort(), about);
+}
+
+function estimateOfSorted(sorted: Float64Array, about: About): Estimate {
   const values = new Float64Array(estimateSize);
   for (let index = 0; index < estimateSize; index++) {
     values[index] = quantileOfSorted(sorted, (index + 0.5) / estimateSize);
@@ -84,7 +88,11 @@ export function sum(a: Estimate, b: Estimate): Estimate {
   const values = new Float64Array(estimateSize);
   for (let index = 0; index < estimateSize; index++)
     values[index] = (a.values[index] ?? 0) + (b.values[index] ?? 0);
-  return { values, ...tailFrom([a, b], ([one = 0, other = 0]) => one + other), ...combine(a, b) };
+  const { observedAtMs, origin } = combine(a, b);
+  if (!a.tail && !b.tail) return { values, observedAtMs, origin };
+  const tail = new Float64Array(tailSize);
+  for (let index = 0; index < tailSize; index++) tail[index] = tailAt(a, index) + tailAt(b, index);
+  return { values, tail, observedAtMs, origin };
 }
 
 /** Value by value maximum, under the same dependence as `sum`. */
@@ -93,7 +101,11 @@ export function max(a: Estimate, b: Estimate): Estimate {
   for (let index = 0; index < estimateSize; index++) {
     values[index] = Math.max(a.values[index] ?? 0, b.values[index] ?? 0);
   }
-  return { values, ...tailFrom([a, b], (each) => Math.max(...each)), ...combine(a, b) };
+  const { observedAtMs, origin } = combine(a, b);
+  if (!a.tail && !b.tail) return { values, observedAtMs, origin };
+  const tail = new Float64Array(tailSize);
+  for (let index = 0; index < tailSize; index++) tail[index] = Math.max(tailAt(a, index), tailAt(b, index));
+  return { values, tail, observedAtMs, origin };
 }
 
 /** Every value times `factor` (0 or more). */
@@ -109,23 +121,21 @@ export function shift(estimate: Estimate, amount: number): Estimate {
 /** Every value changed in the same way, which must keep their order. */
 export function changed(estimate: Estimate, change: (value: number) => number): Estimate {
   const { values, tail, observedAtMs, origin } = estimate;
-  const own = { values: values.map(change), observedAtMs, origin };
-  return tail ? { ...own, tail: tail.map(change) } : own;
+  const own = changedEach(values, change);
+  return tail
+    ? { values: own, tail: changedEach(tail, change), observedAtMs, origin }
+    : { values: own, observedAtMs, origin };
 }
 
-/**
- * The tail of a belief that combines others, value by value; none if none of them has one. Without, the last value stands for
- * it.
- */
-function tailFrom(
-  parts: readonly Estimate[],
-  make: (values: readonly number[]) => number,
-): Pick<Estimate, "tail"> {
-  if (!parts.some(({ tail }) => tail)) return {};
-  const tail = Float64Array.from(tailRatios, (_, index) =>
-    make(parts.map((part) => part.tail?.[index] ?? part.values[estimateSize - 1] ?? 0)),
-  );
-  return { tail };
+function changedEach(values: Float64Array, change: (value: number) => number): Float64Array {
+  const own = new Float64Array(values.length);
+  for (let index = 0; index < own.length; index++) own[index] = change(values[index] ?? 0);
+  return own;
+}
+
+/** A point of the tail. Without a tail, the last value stands for it. */
+function tailAt({ tail, values }: Estimate, index: number): number {
+  return tail?.[index] ?? values[estimateSize - 1] ?? 0;
 }
 
 /** Where a distribution of times is read. */
@@ -174,9 +184,11 @@ export function chanceBelow({ values }: { readonly values: ArrayLike<number> }, 
  */
 export function left(estimate: Estimate, passedMs: number): Estimate {
   if (passedMs <= 0) return estimate;
-  const beyond = estimate.values.filter((value) => value > passedMs).map((value) => value - passedMs);
   const { observedAtMs, origin } = estimate;
-  if (beyond.length > 0) return estimateOf(beyond, { observedAtMs, origin });
+  const beyond = new Float64Array(estimateSize);
+  let count = 0;
+  for (const value of estimate.values) if (value > passedMs) beyond[count++] = value - passedMs;
+  if (count > 0) return estimateOfSorted(beyond.subarray(0, count), { observedAtMs, origin });
   const scale = Math.max(passedMs, meanOf(estimate));
   const values = Float64Array.from({ length: estimateSize }, (_, index) => scale * (0.25 + index / 8));
   return { values, observedAtMs, origin };
