@@ -23,11 +23,11 @@ describe("readMahimahi", () => {
   it.each([
     ["", "line 1"],
     ["3\nx\n", "line 2"],
-    ["3\n2\n", "line 2"],
+    ["3\n2\n", "line 2: the packet at 2 ms is before the last one, at 3 ms; sort the lines by time"],
     ["3\n4.5\n", "line 2"],
-    ["-1\n", "line 1"],
+    ["-1\n", "line 1: the packet at -1 ms is before the beginning; each is at 0 ms or later"],
     ["0\n0\n", "line 1"],
-    ["1\n2\n900000000000\n", "line 3"],
+    ["1\n2\n900000000000\n", "line 3: no entry for 900000000 s, more than a day: cut the quiet time out"],
   ])("refuses %j and names the line", (text, line) => {
     expect(() => readMahimahi("bad", text)).toThrow(
       expect.objectContaining({ reason: "invalid-input", message: expect.stringContaining(line) }),
@@ -46,7 +46,7 @@ describe("readTwoColumns", () => {
     ["1 2 3\n", "line 1"],
     ["0 1\n5\n", "line 2"],
     ["0 1\n# note\n1 -2\n", "line 3"],
-    ["2 1\n1 1\n", "line 2"],
+    ["2 1\n1 1\n", "line 2: the rate at 1 s is before the last one, at 2 s; sort the lines by time"],
     ["0 1\n1 1e30\n", "line 2"],
     ["0 1\n10 1\n1e9 1\n", "line 3"],
     ["", "line 1"],

@@ -32,7 +32,12 @@ export function* traceLines(name: string, text: string): Generator<readonly [lin
 }
 
 /** The message for a gap in a trace that is too long. */
-const gap = (ms: number): string => `${Math.round(ms / 1000)} s without an entry before it, more than a day`;
+const gap = (ms: number): string =>
+  `no entry for ${Math.round(ms / 1000)} s, more than a day: cut the quiet time out`;
+
+function unsorted(what: string, at: string, last: string): string {
+  return `the ${what} at ${at} is before the last one, at ${last}; sort the lines by time`;
+}
 
 function numberOf(name: string, line: number, word: string | undefined, what: string): number {
   const value = word === undefined || word.trim() === "" ? NaN : Number(word);
@@ -46,9 +51,15 @@ export function readMahimahi(name: string, text: string): Trace {
   const atMs: number[] = [];
   for (const [line, number] of traceLines(name, text)) {
     const at = numberOf(name, number, line, "the instant of a packet");
-    if (at < 0 || !Number.isInteger(at)) throw refuse(name, number, `${line} is not a whole millisecond`);
+    if (at < 0)
+      throw refuse(
+        name,
+        number,
+        `the packet at ${line} ms is before the beginning; each is at 0 ms or later`,
+      );
+    if (!Number.isInteger(at)) throw refuse(name, number, `${line} is not a whole millisecond`);
     const last = atMs[atMs.length - 1] ?? 0;
-    if (at < last) throw refuse(name, number, `${at} goes back in time`);
+    if (at < last) throw refuse(name, number, unsorted("packet", `${at} ms`, `${last} ms`));
     if (at - last > maxGapMs) throw refuse(name, number, gap(at - last));
     atMs.push(at);
   }
@@ -207,7 +218,8 @@ function entryList(name: string): {
         throw refuse(name, line, `a rate of ${megabits} Mbit/s, which is not from 0 to ${maxMegabits}`);
       const last = fromMs.length - 1;
       const atMs = seconds * 1000;
-      if (last >= 0 && atMs < (fromMs[last] ?? 0)) throw refuse(name, line, `${seconds} s goes back in time`);
+      if (last >= 0 && atMs < (fromMs[last] ?? 0))
+        throw refuse(name, line, unsorted("rate", `${seconds} s`, `${(fromMs[last] ?? 0) / 1000} s`));
       if (last >= 0 && atMs - (fromMs[last] ?? 0) > maxGapMs)
         throw refuse(name, line, gap(atMs - (fromMs[last] ?? 0)));
       if (last >= 0 && atMs === fromMs[last]) {

@@ -84,6 +84,7 @@ describe("traces", () => {
 
   it("names the kind of a file that is no trace, in printable letters", () => {
     expect(() => traceOf("x", "")).toThrow(/trace x holds no line/);
+    expect(() => traceOf("x", "-5\n3\n")).toThrow("x, line 1: the packet at -5 ms is before the beginning");
     expect(() => traceOf("x", "\u0000\u001b[2J\ufffdab")).toThrow(/begins with "\?\?\[2J\?ab"/);
   });
 

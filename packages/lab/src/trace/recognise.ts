@@ -62,7 +62,7 @@ export function traceOf(name: string, text: string, columns?: CsvColumns): Trace
     .split("\n", 200)
     .map((line) => line.trim())
     .filter((line) => line !== "" && !line.startsWith("#"));
-  if (/^\d+$/.test(first)) return readMahimahi(name, text);
+  if (/^-?\d+$/.test(first)) return readMahimahi(name, text);
   if (/^-?[\d.]+(?:e[-+]?\d+)?[\s,]+-?[\d.]+(?:e[-+]?\d+)?$/i.test(first)) return readTwoColumns(name, text);
   const separator = separatorOf(first);
   const header = cellsOf(first, separator);

@@ -28,7 +28,7 @@ export interface Trace {
 /** The same trace. Throws `invalid-input` for one that never carries a byte, which would be waited for in vain. */
 export function carrying(trace: Trace): Trace {
   if (trace.packets > 0) return trace;
-  const why = `trace ${trace.name}: never carries a byte: no rate of it is above 0`;
+  const why = `trace ${trace.name} never carries a byte: every rate in it is 0`;
   throw new LongshoreError("invalid-input", "decode", why);
 }
 
