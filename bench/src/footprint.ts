@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type RunningPeer, startOwn } from "@longshore/conformance";
 import { type Bench, type BenchContext, type Measured, optionOf, quantile } from "./harness.ts";
-import type { Answer, CalledFunction, Question } from "./footprint/gateway-process.ts";
+import type { Answer, CalledFunction, CountRequest } from "./footprint/gateway-process.ts";
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 import { meanRequest } from "./mean-request.ts";
@@ -42,7 +42,7 @@ async function answerOf<K extends Answer["kind"]>(
 
 async function ask<K extends Answer["kind"]>(
   child: ChildProcess,
-  question: Question,
+  question: CountRequest,
   kind: K,
 ): Promise<Extract<Answer, { kind: K }>> {
   const answer = answerOf(child, kind);

@@ -13,5 +13,5 @@ export {
 } from "./api.ts";
 export { connectKubernetes, type ClusterOptions } from "./connect.ts";
 export type { EndpointTerms } from "./pods.ts";
-export { poolSource, type PoolSourceOptions, type PoolState } from "./pool-source.ts";
+export { poolSource, type PoolSourceOptions, type KubernetesPoolState } from "./pool-source.ts";
 export { serversLabel, serviceSource, type ServiceSourceOptions } from "./service-source.ts";

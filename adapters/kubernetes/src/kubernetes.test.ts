@@ -14,7 +14,7 @@ import {
   testPool,
 } from "@longshore/testkit/kubernetes-api";
 import { connectKubernetes } from "./connect.ts";
-import { poolSource, type PoolSourceOptions, type PoolState } from "./pool-source.ts";
+import { poolSource, type PoolSourceOptions, type KubernetesPoolState } from "./pool-source.ts";
 import { serviceSource, type ServiceSourceOptions } from "./service-source.ts";
 
 const { pools, pods, nodes, slices } = testPaths;
@@ -57,7 +57,7 @@ function kept(source: Parameters<typeof createDirectory>[0]["source"]): KeptDire
 
 /** A directory of the pool `ocr`, with its last state. */
 async function watched(server: FakeApiServer, more: Partial<PoolSourceOptions> = {}) {
-  const told: { state?: PoolState } = {};
+  const told: { state?: KubernetesPoolState } = {};
   const source = poolSource({
     api: await connected(server),
     namespace: "shop",
@@ -178,12 +178,12 @@ it("lists again after ERROR events and 410, and takes neither for an object", as
   await becomes(directory, ["p0", "p1", "p2", "p3", "p4"]);
   await vi.waitFor(() => expect(server.watches).toBe(3), 60_000);
   for (const code of [410, 500]) {
-    const before = server.asked.length;
+    const before = server.requests.length;
     server.event(pods, "ERROR", { kind: "Status", code, message: "too old" });
     await vi.waitFor(
       () =>
         expect(
-          server.asked.slice(before).some((one) => one.includes("/pods?") && !one.includes("watch=1")),
+          server.requests.slice(before).some((one) => one.includes("/pods?") && !one.includes("watch=1")),
         ).toBe(true),
       60_000,
     );
@@ -239,7 +239,9 @@ it("reads long lists in pages", async () => {
   const { directory } = await watched(server);
   await directory.ready;
   expect(directory.snapshot().entries).toHaveLength(1200);
-  expect(server.asked.filter((one) => one.includes("/pods?") && one.includes("limit=500"))).toHaveLength(3);
+  expect(server.requests.filter((one) => one.includes("/pods?") && one.includes("limit=500"))).toHaveLength(
+    3,
+  );
 });
 
 it("speaks TLS with the authority and the token of the kubeconfig", async () => {

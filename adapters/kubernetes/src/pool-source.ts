@@ -12,7 +12,7 @@ import { reflect } from "./reflect.ts";
  */
 
 /** State of a pool, for display and metrics. */
-export interface PoolState {
+export interface KubernetesPoolState {
   /** `NAMESPACE/NAME`. */
   readonly pool: string;
   readonly exists: boolean;
@@ -32,7 +32,7 @@ export interface PoolSourceOptions extends EndpointTerms {
   readonly clock: Clock;
   readonly random: Random;
   /** Called whenever the state of the pool may have changed. */
-  readonly onState?: (state: PoolState) => void;
+  readonly onState?: (state: KubernetesPoolState) => void;
 }
 
 /** The specification of a pool. */

@@ -31,7 +31,7 @@ export interface DirectoryFigures {
 }
 
 /** A directory, from outside. */
-interface Desk {
+interface ProbedDirectory {
   join(request: JoinRequest): Promise<unknown>;
   leave(id: string): Promise<unknown>;
   /** Resolves when it shows the endpoint, or does not, with that statement. */
@@ -70,37 +70,37 @@ async function signedRequests(
 
 /** All join, in one go; then `each` of them tell each word, one after the other, each when the one before is seen. */
 async function measured(
-  desk: Desk,
+  probed: ProbedDirectory,
   requests: readonly JoinRequest[],
   each: number,
 ): Promise<Omit<DirectoryFigures, "bytesPerPlace">> {
-  await Promise.all(requests.map((request) => desk.join(request)));
+  await Promise.all(requests.map((request) => probed.join(request)));
   const last = requests.at(-1);
-  if (last) await desk.shows(last.id, true, "movable");
+  if (last) await probed.shows(last.id, true, "movable");
   const some = requests.slice(0, each);
   const seen: number[] = [];
   const tell = async (one: (request: JoinRequest) => Promise<void>): Promise<number> => {
-    const from = desk.processorMs();
+    const from = probed.processorMs();
     for (const request of some) {
       const sentMs = performance.now();
       await one(request);
       seen.push(performance.now() - sentMs);
     }
-    return (desk.processorMs() - from) / some.length;
+    return (probed.processorMs() - from) / some.length;
   };
-  const renewal = await tell(async (request) => void (await desk.join(request)));
+  const renewal = await tell(async (request) => void (await probed.join(request)));
   seen.length = 0;
   const change = await tell(async (request) => {
-    await desk.join({ ...request, statement: { ...request.statement, state: "none" } });
-    await desk.shows(request.id, true, "none");
+    await probed.join({ ...request, statement: { ...request.statement, state: "none" } });
+    await probed.shows(request.id, true, "none");
   });
   const leave = await tell(async ({ id }) => {
-    await desk.leave(id);
-    await desk.shows(id, false, undefined);
+    await probed.leave(id);
+    await probed.shows(id, false, undefined);
   });
   const joined = await tell(async (request) => {
-    await desk.join(request);
-    await desk.shows(request.id, true, "movable");
+    await probed.join(request);
+    await probed.shows(request.id, true, "movable");
   });
   return { processorMs: { join: joined, renewal, change, leave }, seenMs: quantile(seen, 0.5) };
 }
@@ -115,14 +115,14 @@ export async function directoryHere(
   const before = heapBytes();
   const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
   const registry = openRegistry({ operatorKeys: publicLine, leaseMs: 3_600_000 }, parts);
-  const { desk, directory } = registry;
+  const { joins, directory } = registry;
   try {
     // As read from a socket: nothing is shared with who sent it.
     const told = (value: JoinRequest): unknown => JSON.parse(JSON.stringify(value));
     const figures = await measured(
       {
-        join: (request) => desk.join(told(request), "farm"),
-        leave: (id) => Promise.resolve(desk.leave({ id }, "farm")),
+        join: (request) => joins.join(told(request), "farm"),
+        leave: (id) => Promise.resolve(joins.leave({ id }, "farm")),
         async shows(id, there, state) {
           const as = (): boolean => {
             const entry = directory.snapshot().entries.find((one) => one.id === id);

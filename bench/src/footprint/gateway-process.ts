@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import type * as longshore from "longshore";
 
 /** Begin to count, or report the count. */
-export type Question = "count-calls" | "calls" | "count-bytes" | "bytes";
+export type CountRequest = "count-calls" | "calls" | "count-bytes" | "bytes";
 
 /** A function that was called, and how often. */
 export interface CalledFunction {
@@ -31,7 +31,7 @@ const session = new Session();
 session.connect();
 let heldBytes = 0;
 
-async function answerTo(question: Question): Promise<Answer> {
+async function answerTo(question: CountRequest): Promise<Answer> {
   switch (question) {
     case "count-calls":
       await session.post("Profiler.enable");
@@ -60,6 +60,6 @@ function tell(answer: Answer): void {
   process.send?.(answer);
 }
 
-process.on("message", (question: Question) => void answerTo(question).then(tell));
+process.on("message", (question: CountRequest) => void answerTo(question).then(tell));
 process.on("disconnect", () => process.exit());
 tell({ kind: "port", port: Number(new URL(running.address).port) });

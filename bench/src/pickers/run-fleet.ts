@@ -178,7 +178,7 @@ export async function runFleet(
   await Promise.all(closing.map((close) => close()));
   return {
     ...(heldBytes === undefined ? {} : { heapBytes: heldBytes }),
-    asked: endpoints.reduce((total, { asked }) => total + asked, 0),
+    asked: endpoints.reduce((total, { requests: asked }) => total + asked, 0),
     tookMs,
     runs: endpoints.map(({ runs }) => runs),
     probesPerRequest: endpoints.reduce((total, { probes }) => total + probes, 0) / scene.arrivals.length,

@@ -229,6 +229,7 @@ export {
   type SequenceStanding,
   ratesOf,
   runMicros,
+  sourceOf,
   type StatedRates,
   passThrough,
 } from "./wire/endpoint/index.ts";
@@ -252,7 +253,7 @@ export {
   type AliasEntry,
   askJson,
   createRegistry,
-  type DirectoryDesk,
+  type DirectoryApi,
   entryJson,
   joinDirectory,
   type JoinReply,

@@ -16,7 +16,7 @@ export async function startGateway(
 ): Promise<Started> {
   const { clock, random } = machine;
   const observer = observerOf(machine, surroundings);
-  const desk = servers
+  const directoryServer = servers
     ? undefined
     : createRegistry({
         clock,
@@ -27,9 +27,9 @@ export async function startGateway(
         ...(ring ? { ring } : { admits: { zone: everywhere, trust: "operated" } }),
       });
   const directory =
-    desk &&
+    directoryServer &&
     createDirectory({
-      source: desk,
+      source: directoryServer,
       clock,
       observer,
       codecs: [...codecs.keys()],
@@ -51,7 +51,7 @@ export async function startGateway(
   const { handler, life, endpoint, rollouts } = await served(machine, surroundings, offload, {
     load: () => offload.loadReport(),
     aliases: aliasesOn(disk, clock),
-    ...(desk ? { directory: desk } : {}),
+    ...(directoryServer ? { directory: directoryServer } : {}),
   });
   const port = surroundings.network.listen(machine, handler);
   life.ready();
@@ -62,7 +62,7 @@ export async function startGateway(
     port[Symbol.dispose]();
     await endpoint.close();
     await directory?.[Symbol.asyncDispose]();
-    desk?.[Symbol.dispose]();
+    directoryServer?.[Symbol.dispose]();
   };
   return { inFlight: () => life.inFlight, rollouts, close: (graceMs) => (closed ??= close(graceMs)) };
 }

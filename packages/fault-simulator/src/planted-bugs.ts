@@ -289,7 +289,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "key-for-two-questions",
     about: "A key that comes with another question gets the answer to the first.",
-    search: "if (made.asked !== asked) throw otherQuestion(request.segment);",
+    search: "if (made.contentKey !== asked) throw otherQuestion(request.segment);",
     replace: "",
     tests: ["once-endpoint.test.ts"],
     testsFirst: true,

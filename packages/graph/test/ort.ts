@@ -11,7 +11,7 @@ import {
 import { bytesOf, housekeepingCall } from "@longshore/core/internal";
 import type { Artifact, InferenceSession, Runtime } from "@longshore/engine";
 import * as ort from "onnxruntime-node";
-import { sha256 } from "../src/index.ts";
+import { plainSha256 } from "../src/index.ts";
 
 // The tests' own smallest runtime: onnxruntime-node on this thread. The real one runs in workers and belongs to nodejs.
 
@@ -114,7 +114,11 @@ export function ortRuntime(): Runtime {
 
 /** An artifact of some bytes. */
 export function artifactOf(bytes: Uint8Array): Artifact {
-  return { digest: sha256(bytes), byteLength: bytes.byteLength, bytes: () => Promise.resolve(bytes.slice()) };
+  return {
+    digest: plainSha256(bytes),
+    byteLength: bytes.byteLength,
+    bytes: () => Promise.resolve(bytes.slice()),
+  };
 }
 
 export const call: Call = housekeepingCall("graph-tests");

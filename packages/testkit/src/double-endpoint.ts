@@ -85,7 +85,7 @@ export interface DoubleModel {
 
 /** The requests that a double got, for the test to read. */
 export interface DoubleEndpoint extends Endpoint {
-  readonly asked: { readonly request: InferenceRequest; readonly call: Call; readonly inputs: Tensors }[];
+  readonly requests: { readonly request: InferenceRequest; readonly call: Call; readonly inputs: Tensors }[];
   readonly closed: boolean;
 }
 
@@ -103,7 +103,7 @@ export function doubleEndpoint(
   info: Partial<EndpointInfo> = {},
 ): DoubleEndpoint {
   const own: EndpointInfo = { ...doubleInfo, ...info };
-  const asked: DoubleEndpoint["asked"] = [];
+  const asked: DoubleEndpoint["requests"] = [];
   let closed = false;
   const find = (model: string, version: string | undefined): DoubleModel | undefined =>
     models.find(
@@ -112,7 +112,7 @@ export function doubleEndpoint(
     );
   return {
     info: own,
-    asked,
+    requests: asked,
     get closed(): boolean {
       return closed;
     },

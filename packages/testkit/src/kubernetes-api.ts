@@ -34,7 +34,7 @@ export interface FakeApiServer {
   /** Listens again on the same port, with the same objects. */
   start(): Promise<void>;
   /** Paths with queries that were asked, in order. */
-  readonly asked: readonly string[];
+  readonly requests: readonly string[];
   /** The `authorization` header of the last request. */
   readonly shown: string | undefined;
   /** Watches that are open. */
@@ -76,7 +76,7 @@ export async function fakeApiServer(tls?: {
   const history: Change[] = [];
   const watches = new Set<Watch>();
   const refusals = new Map<string, number>();
-  const asked: string[] = [];
+  const requests: string[] = [];
   const sockets = new Set<Socket>();
   let version = 1;
   let oldest = 0;
@@ -123,7 +123,7 @@ export async function fakeApiServer(tls?: {
 
   function answer(request: IncomingMessage, reply: ServerResponse): void {
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
-    asked.push(request.url ?? "");
+    requests.push(request.url ?? "");
     shown = request.headers.authorization;
     const refusal = refusals.get(pathname);
     if (refusal !== undefined) return status(reply, refusal, "forbidden: User cannot list resource");
@@ -199,7 +199,7 @@ export async function fakeApiServer(tls?: {
     },
     stop,
     start,
-    asked,
+    requests,
     get shown() {
       return shown;
     },

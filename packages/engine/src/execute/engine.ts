@@ -41,7 +41,7 @@ import type { IndexEntry } from "./model-index.ts";
 import { modelLife } from "./model-life.ts";
 import { makeOffers, servedHere } from "./offers.ts";
 import { refuseConfirmed, refusePast, refuseRules } from "./request-call.ts";
-import { type Artifact, inOrder, onProcessor } from "../runtime/index.ts";
+import { type Artifact, providersInOrder, onProcessor } from "../runtime/index.ts";
 import { serveAnswers } from "./serve-answers.ts";
 import { versionKnowledge } from "./assumed-profile.ts";
 import { leaseAll } from "./grant-request.ts";
@@ -151,7 +151,7 @@ class EngineHere implements Engine {
       defaultInstances: this.#limits.defaultInstances,
       firstProvider: (listed) => {
         const own = parts.runtimes.find(({ providers }) => providers !== undefined);
-        return own && inOrder(listed ?? own.providers ?? [], own.slowHere).order[0];
+        return own && providersInOrder(listed ?? own.providers ?? [], own.slowHere).order[0];
       },
       accelerators: parts.runtimes.flatMap(({ providers = [] }) =>
         providers.filter((one) => !onProcessor(one)),

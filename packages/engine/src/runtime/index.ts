@@ -1,5 +1,5 @@
 export * from "./runtime.ts";
-export { inOrder, onnxProviders, onProcessor, providerName } from "./providers.ts";
+export { providersInOrder, onnxProviders, onProcessor, providerName } from "./providers.ts";
 export { padAxes } from "./padding.ts";
 export {
   batchKey,

@@ -10,7 +10,7 @@ export function onProcessor(provider: string): boolean {
  * The execution providers to try, in this order. An emulated accelerator is slower than the processor that emulates it, so it comes last
  * where the list has a processor, too; `slow` names those.
  */
-export function inOrder(
+export function providersInOrder(
   listed: readonly string[],
   slowHere: ((provider: string) => string | undefined) | undefined,
 ): { readonly order: readonly string[]; readonly slow: ReadonlySet<string> } {

@@ -1,6 +1,12 @@
 import { type Call, LongshoreError } from "@longshore/core";
 import { type GraphBody, someNames } from "../repository/index.ts";
-import { type Artifact, inOrder, type LoadOptions, onProcessor, type Runtime } from "../runtime/index.ts";
+import {
+  type Artifact,
+  providersInOrder,
+  type LoadOptions,
+  onProcessor,
+  type Runtime,
+} from "../runtime/index.ts";
 import type { GraphPoolParts } from "./graph-pool.ts";
 import type { OpenSession } from "./instance.ts";
 import type { OpenParts } from "./open-scheduler.ts";
@@ -94,7 +100,7 @@ function providerOrder(
   if (kind === "cpu") return plain.map((provider) => ({ provider }));
   if (kind === "gpu")
     return [...accelerators, ...(gpuFallback ? plain : [])].map((provider) => ({ provider }));
-  const { order, slow } = inOrder(listed, slowHere);
+  const { order, slow } = providersInOrder(listed, slowHere);
   return order.map((provider) =>
     slow.has(provider) ? { provider, after: slowHere?.(provider) } : { provider },
   );

@@ -31,7 +31,7 @@ import { waitingRules } from "./queue-policy.ts";
 import type { RowSamples } from "./row-samples.ts";
 import { runTimes, type RunTimes } from "./run-times.ts";
 import { TrialTurns } from "./trial-turns.ts";
-import { type Ticket, type TicketDesk, ticketDesk } from "./tickets.ts";
+import { type Ticket, type Tickets, createTickets } from "./tickets.ts";
 import {
   type Arrived,
   splitOutputsAmong,
@@ -57,7 +57,7 @@ export class GraphScheduler implements Scheduler {
   readonly #instances: readonly Instance[];
   readonly #times: RunTimes = runTimes();
   readonly #waitingRequests: WaitingRequests;
-  readonly #desk: TicketDesk;
+  readonly #tickets: Tickets;
   readonly #gate: OrderGate | undefined;
   readonly #paces: ArrivalPaces = arrivalPaces();
   readonly #cores: CoreClaim;
@@ -97,7 +97,7 @@ export class GraphScheduler implements Scheduler {
       ...common,
       waitMs: (one) => forecast(one, this.#outlook(one.tenant)).waitMs,
     });
-    this.#desk = ticketDesk({
+    this.#tickets = createTickets({
       name,
       most: maxQueued + instances.length,
       weightOf,
@@ -157,7 +157,7 @@ export class GraphScheduler implements Scheduler {
     this.#refuseWhenDraining();
     const rowMs = this.#rowMs();
     this.#waitingRequests.checkFits(waitingRules(this.#batching, asker.priority, undefined), rowMs);
-    return this.#desk.grant(rows, asker, rowMs);
+    return this.#tickets.grant(rows, asker, rowMs);
   }
 
   /** Time until a queue position becomes free, in milliseconds, for the retry hint of refusals. */
@@ -180,7 +180,7 @@ export class GraphScheduler implements Scheduler {
     const coreMs = this.#cores.waitMs(nowMs, tenant);
     return {
       queue: this.#waitingRequests.queue,
-      pending: this.#desk.pending,
+      pending: this.#tickets.pending,
       times: this.#times,
       freeMs: this.#instances.map((one) => Math.max(coreMs, one.remainingMs(nowMs))),
       maxBatchSize: this.#joins ? this.#batching.maxBatchSize : 1,
@@ -257,7 +257,7 @@ export class GraphScheduler implements Scheduler {
     const batching = this.#batching;
     const nowMs = clock.nowMs();
     const free =
-      this.#waitingRequests.queue.length + this.#desk.pending.size === 0 &&
+      this.#waitingRequests.queue.length + this.#tickets.pending.size === 0 &&
       this.#instances.some(({ state }) => state === "idle") &&
       this.#cores.waitMs(nowMs) === 0;
     const batch = this.#joins ? this.#share.report(this.#times, batching.maxBatchSize) : undefined;
@@ -286,7 +286,7 @@ export class GraphScheduler implements Scheduler {
 
   #checkQuiet(): void {
     const busy =
-      this.#running + this.#waitingRequests.queue.length + this.#desk.count > 0 || this.#trials.running;
+      this.#running + this.#waitingRequests.queue.length + this.#tickets.count > 0 || this.#trials.running;
     if (!busy) this.#whenQuiet?.();
   }
 

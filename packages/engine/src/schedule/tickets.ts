@@ -12,7 +12,7 @@ export interface Ticket extends Disposable {
 }
 
 /** All tickets of one scheduler. */
-export interface TicketDesk {
+export interface Tickets {
   readonly count: number;
   /** Tickets whose work has not arrived yet. */
   readonly pending: Pick<Chain<Ticket>, "first" | "size">;
@@ -24,7 +24,7 @@ export interface TicketDesk {
 }
 
 /** Inputs of a ticket desk, which compares the shares of tenants. */
-export interface DeskParts {
+export interface TicketsParts {
   readonly name: string;
   readonly most: number;
   readonly weightOf: (tenant: TenantId) => number;
@@ -35,7 +35,7 @@ export interface DeskParts {
 }
 
 /** At most `most` tickets at a time. */
-export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts): TicketDesk {
+export function createTickets({ name, most, weightOf, evict, returned }: TicketsParts): Tickets {
   let open = 0;
   const pending = new Chain<Ticket>();
   const held = new PassingMap<TenantId, number>();
@@ -49,7 +49,7 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
     return most !== undefined && most !== newcomer && share(most, 0) > share(newcomer, 1) && evict(most);
   }
 
-  const desk: Desk = {
+  const owner: TicketOwner = {
     pending,
     returned({ tenant }) {
       open--;
@@ -77,13 +77,13 @@ export function ticketDesk({ name, most, weightOf, evict, returned }: DeskParts)
       }
       open++;
       held.set(tenant, (held.get(tenant) ?? 0) + 1);
-      return new GrantedTicket(tenant, deadlineMs, rows, desk);
+      return new GrantedTicket(tenant, deadlineMs, rows, owner);
     },
   };
 }
 
 /** The parts of a desk that its tickets use. */
-interface Desk {
+interface TicketOwner {
   /** Tickets whose work has not arrived yet. */
   readonly pending: Chain<Ticket>;
   /** Called once for each ticket. */
@@ -94,17 +94,17 @@ class GrantedTicket implements Ticket {
   readonly tenant: TenantId;
   readonly deadlineMs: number;
   rows: number;
-  readonly #desk: Desk;
+  readonly #desk: TicketOwner;
   #isOpen = true;
   /** Its link in `pending`, while its work has not arrived. */
   #link: Chained<Ticket> | undefined;
 
-  constructor(tenant: TenantId, deadlineMs: number, rows: number, desk: Desk) {
+  constructor(tenant: TenantId, deadlineMs: number, rows: number, owner: TicketOwner) {
     this.tenant = tenant;
     this.deadlineMs = deadlineMs;
     this.rows = rows;
-    this.#desk = desk;
-    this.#link = rows > 0 ? desk.pending.add(this) : undefined;
+    this.#desk = owner;
+    this.#link = rows > 0 ? owner.pending.add(this) : undefined;
   }
 
   expect(count: number): void {

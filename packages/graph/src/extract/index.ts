@@ -1,7 +1,7 @@
 export { cutTable, type CutTable, type ListedSets, listSets, specOf } from "./cuts.ts";
 export { extractSegment, withOutputs } from "./extract-segment.ts";
 export { plainOutputs } from "./plain-outputs.ts";
-export { sha256 } from "./sha256.ts";
+export { plainSha256 } from "./sha256.ts";
 export {
   onnxSource,
   type OnnxSource,

@@ -13,7 +13,7 @@ import { isWithin, type NodeSet } from "../partition/index.ts";
 import { bodies, knownBytes, type Types } from "../shape/index.ts";
 import { type CutTable, cutTable, defaultListLimit, type ListedSets, listSets, unusableCut } from "./cuts.ts";
 import { extractSegment } from "./extract-segment.ts";
-import { sha256 as plainSha256 } from "./sha256.ts";
+import { plainSha256 } from "./sha256.ts";
 import { rowSharing } from "./shared-rows.ts";
 import { carried, type SplitGraph, splitGraph } from "./split-graph.ts";
 

@@ -123,19 +123,19 @@ export function meanCoding(coded: readonly CodedCrossing[], agreements: readonly
   const decodeSpreadMs = spreadOf(coded.map((one) => one.decodeRunsMs));
   return {
     codecs: coded[0]?.codecs ?? {},
-    bytes: Math.round(mean(coded.map((one) => one.bytes))),
-    encodeMs: mean(coded.map((one) => one.encodeMs)),
-    decodeMs: mean(coded.map((one) => one.decodeMs)),
+    bytes: Math.round(meanOrZero(coded.map((one) => one.bytes))),
+    encodeMs: meanOrZero(coded.map((one) => one.encodeMs)),
+    decodeMs: meanOrZero(coded.map((one) => one.decodeMs)),
     ...(encodeSpreadMs && { encodeSpreadMs }),
     ...(decodeSpreadMs && { decodeSpreadMs }),
     ...(errorRatio !== undefined && { errorRatio }),
-    agreementRatio: mean(agreements),
+    agreementRatio: meanOrZero(agreements),
     lossless: coded.every((one) => one.lossless),
   };
 }
 
 /** 0 of none. */
-export function mean(values: readonly number[]): number {
+export function meanOrZero(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0) / Math.max(1, values.length);
 }
 

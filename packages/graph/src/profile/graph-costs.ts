@@ -2,7 +2,7 @@ import { type CutProfile, endCut, LongshoreError, startCut, type Tensors } from 
 import { type CutTable, specOf, type SplitGraph } from "../extract/index.ts";
 import { hasNode, isWithin, type NodeSet } from "../partition/index.ts";
 import { bytes, nodeWork, usedNames } from "../shape/index.ts";
-import { mean } from "./code-crossing.ts";
+import { meanOrZero } from "./code-crossing.ts";
 import { guessedSize, typesFor } from "./sketch.ts";
 
 /** The costs of the nodes and tensors of a graph for inputs of given sizes, on the machine of a profile. */
@@ -45,7 +45,7 @@ export function graphCosts(
   );
   const timesOf = (id: string): CutProfile | undefined => cuts.find(({ cut }) => cut.id === id);
   const whole = timesOf(endCut)?.headMs ?? timesOf(startCut)?.tailMs ?? [];
-  const wholeMs = whole.length > 0 ? mean(whole) : 0;
+  const wholeMs = whole.length > 0 ? meanOrZero(whole) : 0;
   if (!(wholeMs > 0)) {
     throw new LongshoreError("invalid-input", "plan", "the profile holds no times of the whole model");
   }
@@ -87,9 +87,9 @@ function sharedOut(
   let measuredCuts = 0;
   for (const { cut, headMs, tailMs } of cuts) {
     const set = /^c\d+$/.test(cut.id) ? sets[Number(cut.id.slice(1)) - 1] : undefined;
-    const both = mean(headMs) + mean(tailMs);
+    const both = meanOrZero(headMs) + meanOrZero(tailMs);
     if (!set || !(both > 0) || (last && !isWithin(last, set))) continue;
-    const untilMs = Math.max(lastMs, (wholeMs * mean(headMs)) / both);
+    const untilMs = Math.max(lastMs, (wholeMs * meanOrZero(headMs)) / both);
     give(last, set, untilMs - lastMs);
     [last, lastMs] = [set, untilMs];
     measuredCuts++;

@@ -11,7 +11,7 @@ import {
 } from "@longshore/core";
 import type { Agreement } from "./agreement.ts";
 import type { ChosenCut } from "./choose-cuts.ts";
-import { codeCrossing, type CodedCrossing, mean, meanCoding, rawCrossing } from "./code-crossing.ts";
+import { codeCrossing, type CodedCrossing, meanOrZero, meanCoding, rawCrossing } from "./code-crossing.ts";
 import { type QualityLadder, searchQuality } from "./quality.ts";
 import { sideRanges } from "./side-ranges.ts";
 import type { ProfiledVariant, ProfileTarget } from "./target.ts";
@@ -139,8 +139,8 @@ function quantiles(samples: readonly number[]): readonly number[] {
  * random, and a cut before the last and smallest step would look like a gain.
  */
 function roundedUp({ headMs, tailMs }: Times, wholeMs: readonly number[]): number {
-  const parts = mean(headMs) + mean(tailMs);
-  return parts > 0 ? Math.max(1, mean(wholeMs) / parts) : 1;
+  const parts = meanOrZero(headMs) + meanOrZero(tailMs);
+  return parts > 0 ? Math.max(1, meanOrZero(wholeMs) / parts) : 1;
 }
 
 function median(values: readonly number[]): number {

@@ -18,7 +18,7 @@ import { stepModels } from "@longshore/core/internal";
 import { balanced, frontier, type SplitPoint } from "../partition/index.ts";
 import { type Agreement, tensorAgreement } from "./agreement.ts";
 import { chooseCuts, type GraphFinder, stepOf } from "./choose-cuts.ts";
-import { mean } from "./code-crossing.ts";
+import { meanOrZero } from "./code-crossing.ts";
 import { measureCuts, type Measuring } from "./measure-cuts.ts";
 import type { QualityLadder } from "./quality.ts";
 import type { ProfileBucket, ProfiledVariant, ProfileTarget } from "./target.ts";
@@ -212,8 +212,8 @@ function winners(measured: readonly CutProfile[], codec: string): readonly strin
   for (const profile of measured) {
     const coding = profile.codings.find((one) => codingName(one) === codec) ?? profile.codings[0];
     if (!coding) continue;
-    const tail = mean(profile.tailMs) + coding.decodeMs;
-    points.push({ head: mean(profile.headMs) + coding.encodeMs, tail, transfer: coding.bytes });
+    const tail = meanOrZero(profile.tailMs) + coding.decodeMs;
+    points.push({ head: meanOrZero(profile.headMs) + coding.encodeMs, tail, transfer: coding.bytes });
     memoryPoints.push({ head: profile.headMemoryBytes, tail, transfer: coding.bytes });
     ids.push(profile.cut.id);
   }

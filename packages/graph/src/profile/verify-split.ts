@@ -1,6 +1,6 @@
 import { type Call, type CutId, endCut, LongshoreError, startCut, type Tensors } from "@longshore/core";
 import type { Artifact, InferenceSession, LoadOptions, Runtime } from "@longshore/engine";
-import { type OpenGraph, segmentOf, sha256 } from "../extract/index.ts";
+import { type OpenGraph, segmentOf, plainSha256 } from "../extract/index.ts";
 import { type ModelProto, writeModel } from "../onnx/index.ts";
 import { type OutputTolerance, toleranceOf, worstDifference } from "./compare.ts";
 import { guesses, guessInputs } from "./guess-inputs.ts";
@@ -41,7 +41,7 @@ export interface SplitCheck {
 export function artifactOfModel(model: ModelProto, name?: string): Artifact {
   const bytes = writeModel(model);
   return {
-    digest: sha256(name === undefined ? bytes : new TextEncoder().encode(name)),
+    digest: plainSha256(name === undefined ? bytes : new TextEncoder().encode(name)),
     byteLength: bytes.byteLength,
     bytes: () => Promise.resolve(bytes.slice()),
   };

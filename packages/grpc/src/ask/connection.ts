@@ -37,7 +37,7 @@ export interface Http2ClientConnection {
 }
 
 /** That it is certain, or likely enough, that the server never saw the request. */
-export function unreachable(url: URL, detail: string, cause?: unknown): LongshoreError {
+export function grpcUnreachable(url: URL, detail: string, cause?: unknown): LongshoreError {
   return new LongshoreError("unreachable", "transport", `no connection to ${url.host}: ${detail}`, { cause });
 }
 
@@ -67,12 +67,12 @@ async function connected(
     // A session that is destroyed before it is connected tells of nothing but its end.
     await Promise.race([
       once(session, "connect"),
-      once(session, "close").then(() => Promise.reject(unreachable(url, "it was closed"))),
+      once(session, "close").then(() => Promise.reject(grpcUnreachable(url, "it was closed"))),
     ]);
   } catch (thrown) {
     session.destroy();
-    if (late) throw unreachable(url, `none came about within ${connectTimeoutMs} ms`);
-    throw LongshoreError.is(thrown) ? thrown : unreachable(url, connectionWords(codeOf(thrown)), thrown);
+    if (late) throw grpcUnreachable(url, `none came about within ${connectTimeoutMs} ms`);
+    throw LongshoreError.is(thrown) ? thrown : grpcUnreachable(url, connectionWords(codeOf(thrown)), thrown);
   }
   session.setLocalWindowSize(connectionWindowBytes);
 }
@@ -125,7 +125,7 @@ export function connectionTo(parts: Http2Parts): Http2ClientConnection {
       movedMs = clock.nowMs();
     },
     async open(abort) {
-      if (closed) throw unreachable(url, "the transport is closed");
+      if (closed) throw grpcUnreachable(url, "the transport is closed");
       if (abort.aborted) throw abortError(abort, "transport");
       current ??= begin();
       const { session, ready } = current;

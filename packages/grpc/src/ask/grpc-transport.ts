@@ -27,7 +27,7 @@ import {
 import { createBufferedBytes, createPatience, prefixOf } from "../frame/index.ts";
 import { encodeInferRequest, streamReplyWork } from "../message/index.ts";
 import { replyOf, headersOfTrailers } from "../service/index.ts";
-import { connectionTo, unreachable } from "./connection.ts";
+import { connectionTo, grpcUnreachable } from "./connection.ts";
 import { nodeFrames } from "./node-frames.ts";
 
 /** Where a transport leads, and what it tolerates on the way. */
@@ -131,7 +131,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
       connection.moved();
       return { session, stream };
     } catch (thrown) {
-      throw unreachable(url, "the connection was closed", thrown);
+      throw grpcUnreachable(url, "the connection was closed", thrown);
     }
   };
 
@@ -151,7 +151,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
       stream.on("response", listen).on("trailers", listen);
       const broken = (): LongshoreError =>
         stream.rstCode === constants.NGHTTP2_REFUSED_STREAM
-          ? unreachable(url, "the server takes no more calls on it")
+          ? grpcUnreachable(url, "the server takes no more calls on it")
           : new LongshoreError("no-answer", "transport", `${url.host} did not answer: the call was cut off`);
       const frames = nodeFrames(stream, {
         maxBytes: limits.maxBodyBytes,

@@ -397,7 +397,7 @@ describe.each([
         ]);
       }
       const keys = ["night 4.0", "night 4.1", "night 4.2"];
-      expect(endpoint.asked.map(({ call }) => call.idempotencyKey)).toEqual([...keys, ...keys]);
+      expect(endpoint.requests.map(({ call }) => call.idempotencyKey)).toEqual([...keys, ...keys]);
     });
 
     it("end with the first error's own status for clients that want it", async () => {
@@ -422,8 +422,8 @@ describe.each([
       put(open, doubling([3], { modelName: "slow" }));
       await begun();
       while (waiting.length < 2) await new Promise((resolve) => setImmediate(resolve));
-      expect(endpoint.asked.map(({ inputs }) => inputs.get("x")?.bytes.byteLength)).toEqual([4, 4]);
-      expect(endpoint.asked.map(({ request }) => request.sequence?.id)).toEqual(["5", undefined]);
+      expect(endpoint.requests.map(({ inputs }) => inputs.get("x")?.bytes.byteLength)).toEqual([4, 4]);
+      expect(endpoint.requests.map(({ request }) => request.sequence?.id)).toEqual(["5", undefined]);
       open.end();
       for (const answer of waiting.splice(0)) answer();
       while (waiting.length < 1) await new Promise((resolve) => setImmediate(resolve));

@@ -38,7 +38,7 @@ interface Exchange {
   /** The reply, or what went wrong. Never rejects. */
   readonly reply: Promise<WireResponse | LongshoreError>;
   /** The fields of the request, as far as it could be read. */
-  readonly said: () => { readonly id: string; readonly model: string; readonly emptyFinal: boolean };
+  readonly fields: () => { readonly id: string; readonly model: string; readonly emptyFinal: boolean };
   /** Settles when the message has been read or dropped, so that the next may come. */
   readonly consumed: Promise<void>;
   readonly over: () => void;
@@ -100,7 +100,7 @@ function begin(
       return failureOf(parts, thrown, call, "answering a request of the stream");
     })
     .finally(consume);
-  return { call, reply, said: () => said, consumed, over: () => end() };
+  return { call, reply, fields: () => said, consumed, over: () => end() };
 }
 
 /** Writes what answers one request. */
@@ -110,7 +110,7 @@ async function answer(
   exchange: Exchange,
   reply: WireResponse | LongshoreError,
 ): Promise<void> {
-  const { id, model, emptyFinal } = exchange.said();
+  const { id, model, emptyFinal } = exchange.fields();
   const final = { [finalParameter]: true };
   const empty: InferReplyMessage = { modelName: model, id, parameters: {}, outputs: [] };
   try {

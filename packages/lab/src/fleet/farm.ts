@@ -52,7 +52,7 @@ export interface FarmEndpoint {
   /** Requests that were sent there, those given up included. */
   readonly runs: number;
   /** How often it was polled for its offers, and for its load. */
-  readonly asked: number;
+  readonly requests: number;
   readonly probes: number;
   /** Requests that it did not take because they would have waited for longer than their sender believed. */
   readonly refused: number;
@@ -126,7 +126,7 @@ export function watchedServer(
     get runs() {
       return runs;
     },
-    asked: 0,
+    requests: 0,
     probes: 0,
     refused: 0,
     load,
@@ -180,7 +180,7 @@ export function farmEndpoint(
   const book = slotBook(server, clock);
   let runs = 0;
   let probes = 0;
-  let asked = 0;
+  let requests = 0;
   let refused = 0;
   const answer: Tensors = new Map([["y", tensorOf("y", "FP64", [1], new Uint8Array(8))]]);
   const load = (): LoadReport => ({
@@ -208,7 +208,7 @@ export function farmEndpoint(
     info,
     describe: (model) => Promise.resolve(models.get(model)?.model),
     offers({ model: name }) {
-      asked++;
+      requests++;
       const queueMs = slots.waitMs() * promiseFactor;
       const terms = {
         info,
@@ -267,8 +267,8 @@ export function farmEndpoint(
     get runs() {
       return runs;
     },
-    get asked() {
-      return asked;
+    get requests() {
+      return requests;
     },
     get probes() {
       return probes;

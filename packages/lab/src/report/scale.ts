@@ -7,7 +7,7 @@ export interface AxisScale {
 }
 
 /** How an axis is laid out. */
-export interface ScaleOptions {
+export interface AxisOptions {
   readonly min: number;
   readonly max: number;
   readonly fromPx: number;
@@ -23,7 +23,7 @@ const largest = 1e300;
 const smallestSpan = 1e-290;
 
 /** A linear or logarithmic axis. Bounds that make no span are widened. */
-export function axisScale(options: ScaleOptions): AxisScale {
+export function axisScale(options: AxisOptions): AxisScale {
   const { fromPx, toPx, logarithmic = false } = options;
   const min = Math.min(largest, Math.max(options.min, logarithmic ? 1e-9 : -largest));
   const wanted = Math.min(largest, options.max);

@@ -4,7 +4,7 @@
  */
 import { type Random, seededRandom } from "@longshore/core";
 import { exponential } from "@longshore/core/internal";
-import { leavingAtRandom, stepMs, wandering } from "./generate.ts";
+import { leavingAtRandom, rateStepMs, wandering } from "./generate.ts";
 import { type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 const megabit = 1e6;
@@ -125,7 +125,7 @@ export function familyTrace(family: string, seed: number, lengthMs = 180_000): T
   const random = seededRandom(seed * 1009 + traceFamilies.indexOf(family));
   const program = draw(random);
   const entries: RateEntry[] = [];
-  for (let fromMs = 0; fromMs < lengthMs; fromMs += stepMs)
+  for (let fromMs = 0; fromMs < lengthMs; fromMs += rateStepMs)
     entries.push({ fromMs, bitsPerSecond: program(fromMs, lengthMs) });
   const rates = rateTrace(`${family} (synthetic, seed ${seed})`, entries, lengthMs, "synthetic");
   return wires.includes(family) ? rates : leavingAtRandom(rates, random);
@@ -142,7 +142,7 @@ function holding(
   return (atMs) => {
     while (atMs >= untilMs) {
       now = next(now.bitsPerSecond);
-      untilMs += Math.max(stepMs, now.forMs);
+      untilMs += Math.max(rateStepMs, now.forMs);
     }
     return now.bitsPerSecond;
   };

@@ -53,7 +53,7 @@ export const linkShapes: {
 };
 
 /** Rates of made-up links are constant within a step. */
-export const stepMs = 20;
+export const rateStepMs = 20;
 
 /**
  * A link of that shape: the log-rate is an Ornstein-Uhlenbeck process in steps of 20 ms, packets leave as a Poisson
@@ -85,7 +85,7 @@ export function leavingAtRandom(rates: Trace, random: Random): Trace {
 
 /** An Ornstein-Uhlenbeck process with that standard deviation and memory, a step at each call. */
 export function wandering(random: Random, deviation: number, memoryMs: number): () => number {
-  const keep = Math.exp(-stepMs / memoryMs);
+  const keep = Math.exp(-rateStepMs / memoryMs);
   const noise = deviation * Math.sqrt(1 - keep * keep);
   let level = deviation * gaussian(random);
   return () => {
@@ -100,13 +100,13 @@ function rateWalk(shape: LinkShape, lengthMs: number, random: Random): readonly 
   const level = wandering(random, shape.logSpread, shape.memoryMs);
   let stalledMs = 0;
   const entries: RateEntry[] = [];
-  for (let fromMs = 0; fromMs < lengthMs; fromMs += stepMs) {
+  for (let fromMs = 0; fromMs < lengthMs; fromMs += rateStepMs) {
     const logRate = level();
-    if (stalledMs <= 0 && random.next() < 1 - Math.exp((-shape.stallsPerSecond * stepMs) / 1000)) {
+    if (stalledMs <= 0 && random.next() < 1 - Math.exp((-shape.stallsPerSecond * rateStepMs) / 1000)) {
       stalledMs = Math.min(shape.stallMaxMs ?? 8000, exponential(random, shape.stallMeanMs));
     }
-    const onRatio = Math.max(0, 1 - Math.max(0, stalledMs) / stepMs);
-    stalledMs -= stepMs;
+    const onRatio = Math.max(0, 1 - Math.max(0, stalledMs) / rateStepMs);
+    stalledMs -= rateStepMs;
     entries.push({ fromMs, bitsPerSecond: median * Math.exp(logRate) * onRatio });
   }
   return entries;

@@ -40,7 +40,7 @@ export function defineServing({ program, action, io }: Defining): void {
       .option("--allow-management", "allow callers with the right manage to load and unload models", false)
       .action(
         action(async (_repository: string | undefined, _options: object, command: Command) =>
-          (await import("./serve.ts")).serve(command, io),
+          (await import("./serve.ts")).serveCommand(command, io),
         ),
       ),
     "longshore serve --config longshore.yaml",
@@ -84,7 +84,7 @@ export function defineServing({ program, action, io }: Defining): void {
       )
       .action(
         action(async (_options: object, command: Command) =>
-          (await import("./gateway.ts")).gateway(command, io),
+          (await import("./gateway.ts")).gatewayCommand(command, io),
         ),
       ),
     "longshore gateway --config longshore.yaml",

@@ -54,7 +54,7 @@ async function joinsOf(
 }
 
 /** Puts a choice among servers on a port until SIGINT or SIGTERM, then drains. */
-export async function gateway(command: Command, io: CommandIo): Promise<ExitCode> {
+export async function gatewayCommand(command: Command, io: CommandIo): Promise<ExitCode> {
   using live = await servingSettings(command, io);
   // The parsers and the schema of the options have checked what these say.
   const options = live.now().options as unknown as GatewayCommandOptions;

@@ -12,7 +12,7 @@ import { housekeepingCall, stepModels } from "@longshore/core/internal";
 import { acceleratorProfileFile, onProcessor } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { eachProvider } from "../profile/each-provider.ts";
-import { mean } from "../profile/measure-here.ts";
+import { meanTimeMs } from "../profile/measure-here.ts";
 import { withOthers } from "../profile/merge-profile.ts";
 import { measuredHere, measureModel, sampleTensors } from "../profile/measure.ts";
 import { portsAt } from "../compose/described-at.ts";
@@ -178,8 +178,8 @@ export function profileText(measured: Profile): string {
             bucket.cuts.flatMap((cut) =>
               cut.codings.map((coding, index) => [
                 index === 0 ? cut.cut.id : "",
-                index === 0 ? milliseconds(mean(cut.headMs)) : "",
-                index === 0 ? milliseconds(mean(cut.tailMs)) : "",
+                index === 0 ? milliseconds(meanTimeMs(cut.headMs)) : "",
+                index === 0 ? milliseconds(meanTimeMs(cut.tailMs)) : "",
                 [...new Set(Object.values(coding.codecs))].join(" ") || "raw",
                 byteCount(coding.bytes),
                 milliseconds(coding.encodeMs),

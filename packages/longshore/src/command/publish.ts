@@ -3,7 +3,7 @@ import { aliasFrom, checkSignature, entryJson } from "@longshore/core/internal";
 import { operatorRing } from "@longshore/nodejs";
 import type { Command } from "commander";
 import { readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { type DirectoryWriter, isNats, natsDirectoryWriter } from "../compose/nats-directory.ts";
+import { type DirectoryWriter, isNats, optionalNatsDirectoryWriter } from "../compose/nats-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import {
   type ConnectionName,
@@ -65,7 +65,10 @@ export async function writing<T>(
   const { to, replicas } = options;
   demandNats(to);
   const shown = await shownOf("directory", options);
-  const writer = await natsDirectoryWriter(to, { ...shown, ...(replicas === undefined ? {} : { replicas }) });
+  const writer = await optionalNatsDirectoryWriter(to, {
+    ...shown,
+    ...(replicas === undefined ? {} : { replicas }),
+  });
   try {
     return await work(writer);
   } finally {

@@ -47,7 +47,7 @@ export interface ServeCommandOptions
 }
 
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
-export async function serve(command: Command, io: CommandIo): Promise<ExitCode> {
+export async function serveCommand(command: Command, io: CommandIo): Promise<ExitCode> {
   using live = await servingSettings(command, io);
   // The parsers and the schema of the options have checked what these say.
   const options = live.now().options as unknown as ServeCommandOptions;

@@ -56,7 +56,7 @@ it("servers join a directory server over HTTP; an app that knows only the direct
   const directoryServer = await serve({
     store: empty,
     port: 0,
-    desk: registry.desk,
+    joins: registry.joins,
     directory: registry.directory,
   });
   const join = { address: directoryServer.address };
@@ -161,7 +161,7 @@ it("a server without a model that it was started for joins once it is ready", as
   const directoryServer = await serve({
     store: empty,
     port: 0,
-    desk: registry.desk,
+    joins: registry.joins,
     directory: registry.directory,
   });
   const ids = (): readonly string[] => registry.directory.snapshot().entries.map(({ id }) => id);

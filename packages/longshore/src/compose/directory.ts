@@ -201,9 +201,9 @@ export interface RegistryOptions extends Omit<DirectoryOptions, "from" | "resolv
   readonly dialling?: Dialling;
 }
 
-/** A directory that servers join over the network: `desk` answers them, `directory` is what is known. */
+/** A directory that servers join over the network: `joins` answers them, `directory` is what is known. */
 export interface OpenedRegistry {
-  readonly desk: Registry;
+  readonly joins: Registry;
   readonly directory: KeptDirectory;
   close(): Promise<void>;
 }
@@ -244,14 +244,14 @@ async function answersNow(
  * const registry = openRegistry({ admits: { zone: "eu", trust: "listed" } }, parts);
  * const { store } = await openModel("models");
  * // Others join this server, and apps read from it who did.
- * const server = await serve({ store, port: 0, desk: registry.desk });
+ * const server = await serve({ store, port: 0, joins: registry.joins });
  * await server.close();
  * await registry.close();
  * ```
  */
 export function openRegistry(options: RegistryOptions, parts: DirectoryOpening): OpenedRegistry {
   const { admits, entries, passesOn, operatorKeys, leaseMs = 15_000, expectsMembers = true } = options;
-  const desk = createRegistry({
+  const joins = createRegistry({
     clock: parts.clock,
     instance: randomBytes(8).toString("hex"),
     codecs: [...platformCodecs().keys()],
@@ -265,13 +265,13 @@ export function openRegistry(options: RegistryOptions, parts: DirectoryOpening):
     ...(passesOn ? { aliases: () => passesOn.aliasRecords?.() ?? [] } : {}),
   });
   // An unsigned entry was admitted here, under the operator's word.
-  const directory = keptOver(desk, options, parts, "vouched");
+  const directory = keptOver(joins, options, parts, "vouched");
   return {
-    desk,
+    joins,
     directory,
     async close() {
       await directory[Symbol.asyncDispose]();
-      desk[Symbol.dispose]();
+      joins[Symbol.dispose]();
     },
   };
 }

@@ -125,7 +125,7 @@ function servedGateway(
     load: () => endpoint.loadReport(),
     available: () => endpoint.reaches(),
     ...(directory ? { directory } : {}),
-    ...(registry ? { desk: registry.desk } : {}),
+    ...(registry ? { joins: registry.joins } : {}),
     close: async () => registry?.close(),
   };
 }

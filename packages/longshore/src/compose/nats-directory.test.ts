@@ -8,7 +8,12 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { testEntry } from "@longshore/testkit";
 import { openDirectory } from "./directory.ts";
-import { natsDirectory, natsDirectoryServer, type NatsPackage, natsPackages } from "./nats-directory.ts";
+import {
+  natsDirectory,
+  natsDirectoryServer,
+  type NatsPackage,
+  optionalNatsPackages,
+} from "./nats-directory.ts";
 
 const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
 
@@ -18,9 +23,9 @@ const none = (): never => {
 const absent: NatsPackage = {
   natsSource: none,
   natsJoin: none,
-  natsPackages: none,
-  natsDirectoryWriter: none,
-  natsPackageWriter: none,
+  optionalNatsPackages: none,
+  optionalNatsDirectoryWriter: none,
+  optionalNatsPackageWriter: none,
 };
 
 it("servers join, and get packages, by the same addresses as apps find endpoints by, and nothing is connected before", async () => {
@@ -35,19 +40,19 @@ it("servers join, and get packages, by the same addresses as apps find endpoints
   const found: NatsPackage = {
     ...absent,
     natsJoin: (options) => (asked.push(options), transport),
-    natsPackages: (options) => (asked.push(options), source),
+    optionalNatsPackages: (options) => (asked.push(options), source),
   };
   const find = () => Promise.resolve(found);
   const ring = { keys: [], verify: () => Promise.resolve(false) };
   const shown = { credentials: { bearer: "t" }, ring };
   expect(await natsDirectoryServer("nats:a.example/endpoints", shown, find)).toBe(transport);
-  const packages = natsPackages("nats:a.example:4223", {}, find);
+  const packages = optionalNatsPackages("nats:a.example:4223", {}, find);
   await packages.close();
   expect(asked).toEqual([{ connection: { servers: ["a.example"], token: "t" }, bucket: "endpoints", ring }]);
   expect(await packages.manifest({ model: "ocr" }, housekeepingCall("test"))).toEqual(new Uint8Array([1]));
   await packages.close();
   expect(asked.slice(1)).toEqual([{ connection: { servers: ["a.example:4223"] } }, "closed"]);
-  expect(() => natsPackages("nats:user:secret@host", {})).toThrow("without user and password");
+  expect(() => optionalNatsPackages("nats:user:secret@host", {})).toThrow("without user and password");
 });
 
 describe("a directory in NATS", () => {

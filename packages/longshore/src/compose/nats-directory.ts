@@ -35,13 +35,13 @@ export interface NatsPackage {
     options: NatsAt & { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
   ): RecordSource;
   natsJoin(options: NatsAt & { readonly ring?: KeyRing }): Transport;
-  natsPackages(options: NatsAt): OpenPackages;
-  natsDirectoryWriter(options: NatsAt & { readonly replicas?: number }): DirectoryWriter;
-  natsPackageWriter(options: NatsAt & { readonly replicas?: number }): PackageWriter;
+  optionalNatsPackages(options: NatsAt): OpenPackages;
+  optionalNatsDirectoryWriter(options: NatsAt & { readonly replicas?: number }): DirectoryWriter;
+  optionalNatsPackageWriter(options: NatsAt & { readonly replicas?: number }): PackageWriter;
 }
 
 /** Whether something was written, or the bucket had it. */
-export type Written = "published" | "unchanged";
+export type NatsWritten = "published" | "unchanged";
 
 /** Writes what an operator signed into a bucket. */
 export interface DirectoryWriter {
@@ -49,7 +49,7 @@ export interface DirectoryWriter {
   publish(
     entries: readonly Signed<DirectoryEntry>[],
     aliases: readonly SignedAlias[],
-  ): Promise<readonly Written[]>;
+  ): Promise<readonly NatsWritten[]>;
   /** False where there is none. */
   withdraw(id: string): Promise<boolean>;
   withdrawAlias(name: string): Promise<boolean>;
@@ -158,7 +158,7 @@ export async function natsDirectoryServer(
 }
 
 /** Packages in an object store of NATS; the package `@longshore/nats` is looked up at the first request. */
-export function natsPackages(
+export function optionalNatsPackages(
   from: string,
   options: Pick<ServerOptions, "credentials" | "tls">,
   find?: Find,
@@ -166,7 +166,7 @@ export function natsPackages(
   endpointOf(from);
   let open: Promise<OpenPackages> | undefined;
   const source = (): Promise<OpenPackages> =>
-    (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.natsPackages(at)));
+    (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.optionalNatsPackages(at)));
   return {
     name: from,
     manifest: async (...asked) => (await source()).manifest(...asked),
@@ -181,23 +181,23 @@ interface Making {
 }
 
 /** Opens a directory in NATS for writing. Throws as all here for an address that is none, and without the package. */
-export async function natsDirectoryWriter(
+export async function optionalNatsDirectoryWriter(
   to: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & Making,
   find?: Find,
 ): Promise<DirectoryWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
-  return nats.natsDirectoryWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
+  return nats.optionalNatsDirectoryWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
 }
 
 /** Opens an object store of packages in NATS for writing. */
-export async function natsPackageWriter(
+export async function optionalNatsPackageWriter(
   to: string,
   options: Pick<ServerOptions, "credentials" | "tls"> & Making,
   find?: Find,
 ): Promise<PackageWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
-  return nats.natsPackageWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
+  return nats.optionalNatsPackageWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
 }

@@ -14,7 +14,7 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import {
-  type DirectoryDesk,
+  type DirectoryApi,
   type JoinReply,
   type Membership,
   openRollouts,
@@ -153,7 +153,7 @@ export interface OnlineEndpoint {
   joined?(membership: Membership): void;
   answered?(reply: JoinReply): void;
   /** Endpoints that join this server, for others to read. */
-  readonly desk?: DirectoryDesk;
+  readonly joins?: DirectoryApi;
   /** Whether it can answer anything now. Default: it can. */
   readonly available?: () => Promise<boolean>;
   /** The endpoints that the metrics report. */
@@ -277,7 +277,7 @@ export async function putOnline<T extends OnlineEndpoint>(
     pages: options.pages ?? [],
     ...(served.available ? { available: served.available } : {}),
     ...(served.packages ? { packages: served.packages } : {}),
-    ...(served.desk ? { directory: served.desk } : {}),
+    ...(served.joins ? { directory: served.joins } : {}),
     ...(options.accepts ? { accepts: options.accepts } : {}),
     ...(options.holdMs === undefined || options.holdMs === 0 ? {} : { hold: { mostMs: options.holdMs } }),
     ...(limited ? { quotas: limited.quotas } : {}),

@@ -5,8 +5,8 @@ import { httpTransport, replaceFile } from "@longshore/nodejs";
 import {
   type BudgetShelf,
   createQuotas,
-  leaseDesk,
-  type LeaseDesk,
+  createAllowanceLeases,
+  type AllowanceLeases,
   LeasedAllowances,
   type LeaseReply,
   LocalAllowances,
@@ -33,7 +33,7 @@ export interface QuotaOptions {
 export interface OpenedQuotas {
   readonly quotas: Quotas;
   /** For gateways that lease; undefined where these limits are leased themselves. */
-  readonly leases: LeaseDesk | undefined;
+  readonly leases: AllowanceLeases | undefined;
   close(): Promise<void>;
 }
 
@@ -134,7 +134,7 @@ export async function openQuotas(options: QuotaOptions, parts: QuotaParts): Prom
   const allowances = new LocalAllowances(rules, clock, shelf);
   return {
     quotas: createQuotas({ ...made, allowances }),
-    leases: leaseDesk(allowances, clock),
+    leases: createAllowanceLeases(allowances, clock),
     async close() {
       allowances.close();
       await shelf?.settled();

@@ -1,6 +1,6 @@
 import type { DataClass, Directory, Endpoint } from "@longshore/core";
 import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
-import { type DirectoryDesk, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
+import { type DirectoryApi, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
 import { type Engine, type ModelStore, onProcessor } from "@longshore/engine";
 import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
 import type { DirectoryOpening } from "./directory.ts";
@@ -66,7 +66,7 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   /** Inputs and outputs of models of those endpoints that steps run (see `portsAt`); default: pipelines state them. */
   readonly elsewhere?: EngineOptions["elsewhere"];
   /** Endpoints that join this server over the network, for others to read. Default: none can. */
-  readonly desk?: DirectoryDesk;
+  readonly joins?: DirectoryApi;
   /** The endpoints that the metrics report. */
   readonly directory?: Directory;
   /** The source of models that are not in the store: the wanted ones, and those that the directory names for this server. */
@@ -149,7 +149,7 @@ function servedEngine(
     endpoint:
       options.wrap?.(engine, parts) ??
       chargedEndpoint(engine, { ...parts, ...(options.carbon ? { carbon: options.carbon } : {}) }),
-    ...(options.desk ? { desk: options.desk } : {}),
+    ...(options.joins ? { joins: options.joins } : {}),
     ...(options.directory ? { directory: options.directory } : {}),
     repository: servedRepository(engine, missing.settled),
     packages: repositoryShelf(store),

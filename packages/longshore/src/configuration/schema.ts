@@ -76,7 +76,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A value as messages show it: short, on one line. */
-export function shown(value: unknown): string {
+export function shortForm(value: unknown): string {
   const isNumber = typeof value === "number";
   const text =
     typeof value === "string"
@@ -122,7 +122,7 @@ function numberFits(schema: NumberSchema, value: unknown): boolean {
 }
 
 function objectProblem(schema: ObjectSchema, value: unknown, path: Problem["path"]): Problem | undefined {
-  if (!isObject(value)) return { path, message: `is ${shown(value)}; it must be ${wanted(schema)}` };
+  if (!isObject(value)) return { path, message: `is ${shortForm(value)}; it must be ${wanted(schema)}` };
   const { properties = {}, required = [], additionalProperties, propertyNames } = schema;
   for (const [key, inner] of Object.entries(value)) {
     const at = [...path, key];
@@ -143,7 +143,7 @@ function objectProblem(schema: ObjectSchema, value: unknown, path: Problem["path
 
 /** The first thing of a value that a schema does not allow. */
 export function problemOf(schema: Schema, value: unknown, path: Problem["path"]): Problem | undefined {
-  const wrong: Problem = { path, message: `is ${shown(value)}; it must be ${wanted(schema)}` };
+  const wrong: Problem = { path, message: `is ${shortForm(value)}; it must be ${wanted(schema)}` };
   if ("anyOf" in schema) {
     const found = schema.anyOf.map((one) => problemOf(one, value, path));
     if (found.includes(undefined)) return undefined;

@@ -20,7 +20,7 @@ import {
   writeFolderPackage,
 } from "@longshore/nodejs";
 import { demandNats, type PublishOptions } from "../command/publish.ts";
-import { isNats, natsPackageWriter, type PackageWriter } from "../compose/nats-directory.ts";
+import { isNats, optionalNatsPackageWriter, type PackageWriter } from "../compose/nats-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import { refuseUnused, type ShownOptions, shownOf } from "../options/connection-options.ts";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
@@ -35,7 +35,10 @@ async function writing<T>(options: To, work: (writer: PackageWriter) => Promise<
   const { to, replicas } = options;
   demandNats(to);
   const shown = await shownOf("packages", options);
-  const writer = await natsPackageWriter(to, { ...shown, ...(replicas === undefined ? {} : { replicas }) });
+  const writer = await optionalNatsPackageWriter(to, {
+    ...shown,
+    ...(replicas === undefined ? {} : { replicas }),
+  });
   try {
     return await work(writer);
   } finally {

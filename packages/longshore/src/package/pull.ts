@@ -26,7 +26,7 @@ import {
   isOfDisk,
 } from "@longshore/nodejs";
 import type { ServerOptions } from "../compose/dial.ts";
-import { isNats, natsPackages, type OpenPackages } from "../compose/nats-directory.ts";
+import { isNats, optionalNatsPackages, type OpenPackages } from "../compose/nats-directory.ts";
 import { transportShown } from "../compose/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
@@ -134,7 +134,7 @@ export function packagesAt(
   clock: Clock,
 ): OpenPackages {
   const shown = { ...(credentials ? { credentials } : {}), ...(tls ? { tls } : {}) };
-  if (isNats(from)) return natsPackages(from, shown);
+  if (isNats(from)) return optionalNatsPackages(from, shown);
   if (from.startsWith("oci:")) return ociPackages(ociAt(from, { credentials, tls }, clock));
   const [, folder] = /^folder:(.*)$/.exec(from) ?? [];
   const transport = httpTransport({

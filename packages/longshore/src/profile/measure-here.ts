@@ -98,12 +98,13 @@ async function headMeasured(
     const at = bucket.cuts.findIndex(({ cut }) => cut.id === from);
     const known = bucket.cuts[at];
     if (!known) return bucket;
-    const before = mean(known.headMs);
-    const follows = mean(known.tailMs);
+    const before = meanTimeMs(known.headMs);
+    const follows = meanTimeMs(known.tailMs);
     // The known times of either side are divided in the same proportions.
-    const scale = end && follows > 0 ? Math.max(0, mean(end.tookMs) - mean(measured)) / follows : 1;
+    const scale =
+      end && follows > 0 ? Math.max(0, meanTimeMs(end.tookMs) - meanTimeMs(measured)) / follows : 1;
     const cuts = bucket.cuts.map((one, index): CutProfile => {
-      const headMean = mean(one.headMs);
+      const headMean = meanTimeMs(one.headMs);
       if (index < at) {
         const ratio = before > 0 ? Math.min(1, headMean / before) : 0;
         return {
@@ -127,6 +128,6 @@ async function headMeasured(
 }
 
 /** Mean of times; 0 of none. */
-export function mean(values: readonly number[]): number {
+export function meanTimeMs(values: readonly number[]): number {
   return values.reduce((sum, one) => sum + one, 0) / Math.max(1, values.length);
 }

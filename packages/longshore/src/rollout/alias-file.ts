@@ -4,9 +4,9 @@ import { aliasFrom, aliasJson, type AliasShelf, parseJson, read } from "@longsho
 import { replaceFile } from "@longshore/nodejs";
 
 const fileFrom = read.fields({
-  schemaVersion: read.word(1),
+  schemaVersion: read.readWord(1),
   aliases: read.list(aliasFrom, 1024),
-  removedRevision: read.optional(read.whole(0)),
+  removedRevision: read.optional(read.readWhole(0)),
 });
 
 /** Aliases in a file, which is replaced whole. One that is not there is empty. Throws `invalid-configuration`. */

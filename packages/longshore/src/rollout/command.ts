@@ -48,12 +48,16 @@ interface Report {
 const mostAnswerMs = 10_000;
 const mostChangeMs = longestLoadMs + mostAnswerMs;
 
-const sideFrom = read.fields({ requests: read.whole(), errors: read.whole(), meanMs: read.number() });
+const sideFrom = read.fields({
+  requests: read.readWhole(),
+  errors: read.readWhole(),
+  meanMs: read.readNumber(),
+});
 const figuresFrom = read.fields({
   stable: sideFrom,
   candidate: sideFrom,
-  compared: read.whole(),
-  agreed: read.whole(),
+  compared: read.readWhole(),
+  agreed: read.readWhole(),
 });
 
 /** Asks the management of a server. Throws what it answers as an error. */

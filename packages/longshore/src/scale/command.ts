@@ -107,7 +107,7 @@ async function follow(
 }
 
 /** Serves the number of endpoints that a fleet needs until SIGINT or SIGTERM. */
-export async function scale(options: ScaleOptions, io: CommandIo): Promise<ExitCode> {
+export async function scaleCommand(options: ScaleOptions, io: CommandIo): Promise<ExitCode> {
   const [clock, random] = [systemClock(), systemRandom()];
   const { host, port, metricsApiPort, metricsPort, parallel } = options;
   const numbers = createNumbers(clock, {

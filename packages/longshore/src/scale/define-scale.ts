@@ -68,7 +68,9 @@ export function defineScale({ program, action, io }: Defining): void {
         "authorities (PEM) whose clients alone may read, such as the aggregator's",
       )
       .option("--json", "print JSON lines", false)
-      .action(action(async (options: ScaleOptions) => (await import("./command.ts")).scale(options, io))),
+      .action(
+        action(async (options: ScaleOptions) => (await import("./command.ts")).scaleCommand(options, io)),
+      ),
     "longshore scale --at http://gateway-metrics.shop.svc:8002 --objective p95=200ms,misses=1%,deadline=2s",
     "longshore scale --at http://127.0.0.1:8002 --objective p95=200ms --metrics-port 9100 --model ocr",
     "longshore scale --at http://127.0.0.1:8002 --objective p99=1s --host 0.0.0.0 --metrics-api-port 6443",

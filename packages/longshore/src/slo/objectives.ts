@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { locatedYaml } from "@longshore/nodejs";
 import { requestDurationBounds } from "@longshore/server";
-import { type ObjectSchema, pathText, problemOf, shown } from "../configuration/schema.ts";
+import { type ObjectSchema, pathText, problemOf, shortForm } from "../configuration/schema.ts";
 
 /** One promise about the answers of a model: the share of good ones over a period. */
 export interface ServiceObjective {
@@ -114,7 +114,7 @@ export function parseServiceLevels(text: string, file: string): ServiceLevels {
         throw new LongshoreError(
           "invalid-configuration",
           "resolve",
-          `${where}: two objectives have the name ${shown(one.name)}`,
+          `${where}: two objectives have the name ${shortForm(one.name)}`,
         );
       }
       const [strict, weak] = implies(other, one) ? [other, one] : [one, other];

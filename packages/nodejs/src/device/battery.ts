@@ -1,4 +1,4 @@
-import { readNames, readNumber, readSysText } from "./sys-file.ts";
+import { readNames, readSysNumber, readSysText } from "./sys-file.ts";
 
 /** The machine's own battery. */
 export interface BatteryState {
@@ -14,10 +14,10 @@ const microPerMilli = 1000;
 
 async function powerOf(folder: string, name: string): Promise<number | undefined> {
   // Some drivers count current as negative while it flows out.
-  const power = await readNumber(folder, name, "power_now");
+  const power = await readSysNumber(folder, name, "power_now");
   if (power !== undefined) return Math.abs(power) / microPerMilli;
-  const current = await readNumber(folder, name, "current_now");
-  const voltage = await readNumber(folder, name, "voltage_now");
+  const current = await readSysNumber(folder, name, "current_now");
+  const voltage = await readSysNumber(folder, name, "voltage_now");
   if (current === undefined || voltage === undefined) return undefined;
   return Math.abs((current / 1e6) * (voltage / 1e6) * 1000);
 }
@@ -35,7 +35,7 @@ export async function readBattery(sysClass: string): Promise<BatteryState | unde
   for (const name of await readNames(folder)) {
     if ((await readSysText(folder, name, "type")) !== "Battery") continue;
     if ((await readSysText(folder, name, "scope")) === "Device") continue;
-    const percent = await readNumber(folder, name, "capacity");
+    const percent = await readSysNumber(folder, name, "capacity");
     return {
       chargeRatio: isCharge(percent) ? Math.min(1, percent / 100) : undefined,
       discharging: (await readSysText(folder, name, "status")) === "Discharging",

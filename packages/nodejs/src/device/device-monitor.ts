@@ -3,7 +3,7 @@ import type { DeviceHealth } from "@longshore/core/internal";
 import { type BatteryState, readBattery } from "./battery.ts";
 import { type EnergyCounter, energyCounter } from "./energy-counter.ts";
 import { type CoreTimes, systemCoreTimes } from "./load-meter.ts";
-import { readNames, readNumber, readSysText } from "./sys-file.ts";
+import { readNames, readSysNumber, readSysText } from "./sys-file.ts";
 import { plausibleCelsius } from "./thermal.ts";
 
 /** Where a system shows its sensors, and how often they are read. */
@@ -130,7 +130,7 @@ async function readHeat(sysClass: string): Promise<DeviceHealth> {
   for (const name of await readNames(folder)) {
     if (name.startsWith("cooling_device")) {
       const type = (await readSysText(folder, name, "type")) ?? "";
-      const state = (await readNumber(folder, name, "cur_state")) ?? 0;
+      const state = (await readSysNumber(folder, name, "cur_state")) ?? 0;
       if (/processor|cpu/i.test(type) && state > 0)
         found.push({ strainRatio: 1, why: "its processor is throttled" });
     } else if (name.startsWith("thermal_zone")) found.push(await readZone(folder, name));
@@ -139,13 +139,13 @@ async function readHeat(sysClass: string): Promise<DeviceHealth> {
 }
 
 async function readZone(folder: string, zone: string): Promise<DeviceHealth> {
-  const celsius = ((await readNumber(folder, zone, "temp")) ?? NaN) / 1000;
+  const celsius = ((await readSysNumber(folder, zone, "temp")) ?? NaN) / 1000;
   if (!(celsius > plausibleCelsius.least && celsius < plausibleCelsius.most)) return well;
   let limit = usualLimitCelsius;
   for (const file of await readNames(folder, zone)) {
     const point = /^trip_point_(\d+)_type$/.exec(file)?.[1];
     if (point === undefined || (await readSysText(folder, zone, file)) !== "passive") continue;
-    const trip = ((await readNumber(folder, zone, `trip_point_${point}_temp`)) ?? NaN) / 1000;
+    const trip = ((await readSysNumber(folder, zone, `trip_point_${point}_temp`)) ?? NaN) / 1000;
     if (trip > plausibleCelsius.least && trip < plausibleCelsius.most) limit = Math.min(limit, trip);
   }
   const strainRatio = share(celsius, limit - warmRangeCelsius, limit);

@@ -1,4 +1,4 @@
-import { readNames, readNumber, readSysText } from "./sys-file.ts";
+import { readNames, readSysNumber, readSysText } from "./sys-file.ts";
 
 /** Energy that the processor has taken since the counter was made. Always measured, never estimated. */
 export interface EnergyCounter {
@@ -40,8 +40,8 @@ export async function energyCounter(sysClass: string = "/sys/class"): Promise<En
   const domains: Domain[] = [];
   for (const name of await readNames(folder)) {
     if (!(await readSysText(folder, name, "name"))?.startsWith("package")) continue;
-    const last = await readNumber(folder, name, "energy_uj");
-    const range = await readNumber(folder, name, "max_energy_range_uj");
+    const last = await readSysNumber(folder, name, "energy_uj");
+    const range = await readSysNumber(folder, name, "max_energy_range_uj");
     if (range === undefined || !(range > 0) || !isWithin(last, range)) return undefined;
     domains.push({ name, wrapsAt: range + 1, last });
   }
@@ -49,7 +49,7 @@ export async function energyCounter(sysClass: string = "/sys/class"): Promise<En
   let microjoules = 0;
   return {
     async readMillijoules() {
-      const values = await Promise.all(domains.map(({ name }) => readNumber(folder, name, "energy_uj")));
+      const values = await Promise.all(domains.map(({ name }) => readSysNumber(folder, name, "energy_uj")));
       if (!values.every((value, at) => isWithin(value, (domains[at]?.wrapsAt ?? 0) - 1))) return undefined;
       for (const [index, domain] of domains.entries()) {
         const value = values[index] ?? domain.last;

@@ -1,7 +1,7 @@
 import type { LinkHint, LinkKind } from "@longshore/core/internal";
 import { networkInterfaces } from "node:os";
 import { isIPv4 } from "node:net";
-import { readNames, readNumber, readSysText } from "./sys-file.ts";
+import { readNames, readSysNumber, readSysText } from "./sys-file.ts";
 
 /** Where a system shows its network. */
 export interface NetworkFolders {
@@ -103,7 +103,7 @@ export async function linkHint(
   const folder = `${sysClass}/net/${route.over}`;
   const kind = await kindOf(folder);
   if (!kind) return undefined;
-  const megabits = kind === "ethernet" ? await readNumber(folder, "speed") : undefined;
+  const megabits = kind === "ethernet" ? await readSysNumber(folder, "speed") : undefined;
   if (!numbered || route.gateway || megabits === undefined || megabits <= 0) return { kind };
   return { kind, upBitsPerSecond: megabits * 1e6, downBitsPerSecond: megabits * 1e6 };
 }

@@ -16,7 +16,7 @@ export async function readSysText(...path: readonly string[]): Promise<string | 
 }
 
 /** A whole number; undefined when it cannot be read or is none. */
-export async function readNumber(...path: readonly string[]): Promise<number | undefined> {
+export async function readSysNumber(...path: readonly string[]): Promise<number | undefined> {
   const text = await readSysText(...path);
   return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : undefined;
 }

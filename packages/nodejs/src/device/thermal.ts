@@ -1,4 +1,4 @@
-import { readNames, readNumber } from "./sys-file.ts";
+import { readNames, readSysNumber } from "./sys-file.ts";
 
 /** Sensors that are switched off report figures far outside of this. */
 export const plausibleCelsius: { readonly least: number; readonly most: number } = { least: -60, most: 150 };
@@ -9,7 +9,7 @@ export async function readThermalZones(sysClass: string): Promise<readonly numbe
   const zones: number[] = [];
   for (const name of await readNames(folder)) {
     if (!name.startsWith("thermal_zone")) continue;
-    const millidegrees = await readNumber(folder, name, "temp");
+    const millidegrees = await readSysNumber(folder, name, "temp");
     if (millidegrees === undefined) continue;
     const celsius = millidegrees / 1000;
     if (celsius > plausibleCelsius.least && celsius < plausibleCelsius.most) zones.push(celsius);

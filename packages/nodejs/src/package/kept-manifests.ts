@@ -60,11 +60,11 @@ interface Installed extends InstalledPackage {
 }
 
 const recordFrom = read.fields({
-  schemaVersion: read.word(1),
-  model: read.text(128),
-  digest: read.text(71),
-  serial: read.whole(0),
-  key: read.text(64),
+  schemaVersion: read.readWord(1),
+  model: read.readText(128),
+  digest: read.readText(71),
+  serial: read.readWhole(0),
+  key: read.readText(64),
 });
 
 function why(thrown: unknown): string {

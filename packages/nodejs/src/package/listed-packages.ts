@@ -28,9 +28,9 @@ async function prune(folder: string): Promise<void> {
 }
 
 const stateFrom = read.fields({
-  schemaVersion: read.word(1),
-  server: read.text(128),
-  digests: read.list(read.text(71), 256),
+  schemaVersion: read.readWord(1),
+  server: read.readText(128),
+  digests: read.list(read.readText(71), 256),
 });
 
 /**

@@ -79,7 +79,7 @@ describe("admission by the server", () => {
       return granted;
     });
     expect((await ask()).status).toBe(200);
-    expect(double.asked[0]?.request.pass).toBe(granted);
+    expect(double.requests[0]?.request.pass).toBe(granted);
     expect(open).toBe(0);
   });
 

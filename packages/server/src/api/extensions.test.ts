@@ -218,8 +218,8 @@ describe("schedule policy and parameters", () => {
       },
       { headers: { "x-team": "blue", authorization: "secret" } },
     );
-    expect(endpoint.asked.at(0)!.call).toMatchObject({ priority: 1, queueTimeoutMs: 2.5 });
-    expect(endpoint.asked.at(0)!.request.parameters).toEqual({ "x-team": "blue", lens: "wide" });
+    expect(endpoint.requests.at(0)!.call).toMatchObject({ priority: 1, queueTimeoutMs: 2.5 });
+    expect(endpoint.requests.at(0)!.request.parameters).toEqual({ "x-team": "blue", lens: "wide" });
     await ask("POST", "/v2/models/double/infer", { inputs: [x], parameters: { priority: 0, timeout: "0" } });
     const everything = server({ forwardHeaders: /./ });
     const secrets = {
@@ -229,9 +229,11 @@ describe("schedule policy and parameters", () => {
       "proxy-authorization": "secret",
     };
     await everything.ask("POST", "/v2/models/double/infer", { inputs: [x] }, { headers: secrets });
-    expect(JSON.stringify(everything.endpoint.asked.at(0)!.request.parameters ?? {})).not.toContain("secret");
-    expect(endpoint.asked.at(1)!.call).not.toHaveProperty("priority");
-    expect(endpoint.asked.at(1)!.request).not.toHaveProperty("parameters");
+    expect(JSON.stringify(everything.endpoint.requests.at(0)!.request.parameters ?? {})).not.toContain(
+      "secret",
+    );
+    expect(endpoint.requests.at(1)!.call).not.toHaveProperty("priority");
+    expect(endpoint.requests.at(1)!.request).not.toHaveProperty("parameters");
     for (const wrong of [-1, 1.5, "soon", true]) {
       const reply = await ask("POST", "/v2/models/double/infer", {
         inputs: [x],
@@ -247,7 +249,7 @@ describe("schedule policy and parameters", () => {
       const reply = await ask("POST", "/v2/models/double/infer", { inputs: [x], parameters });
       expect(reply).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     }
-    expect(endpoint.asked).toEqual([]);
+    expect(endpoint.requests).toEqual([]);
   });
 });
 
@@ -419,7 +421,7 @@ describe("system shared memory", () => {
       const reply = await ask("POST", "/v2/models/double/infer", infer(input, output));
       expect(reply.json, JSON.stringify([input, output])).toMatchObject({ reason });
     }
-    expect(endpoint.asked).toHaveLength(0);
+    expect(endpoint.requests).toHaveLength(0);
     const small = await ask("POST", "/v2/models/double/infer", infer(shared("in", 12), shared("in", 8)));
     expect(small.json).toMatchObject({ reason: "invalid-input" });
   });
@@ -463,7 +465,7 @@ describe("generate", () => {
     const body = { id: "7", text_input: "hello", temperature: 0.5, parameters: { top: 3 } };
     const reply = await ask("POST", "/v2/models/echo/generate", body);
     expect(reply.json).toEqual({ id: "7", model_name: "echo", model_version: "1", text_output: "hello" });
-    expect(endpoint.asked.at(0)!.request.parameters).toEqual({ temperature: 0.5, top: 3 });
+    expect(endpoint.requests.at(0)!.request.parameters).toEqual({ temperature: 0.5, top: 3 });
     const several = await ask("POST", "/v2/models/echo/generate", { text_input: ["a", ["b"]] });
     expect(several.json).toMatchObject({ text_output: ["a", "b"] });
     const stream = await ask("POST", "/v2/models/echo/generate_stream", { text_input: "hi" });
@@ -510,7 +512,7 @@ describe("parameters of generate", () => {
     });
     await ask("POST", "/v2/models/echo/generate", { ...inside, top: 4 });
     await ask("POST", "/v2/models/echo/generate", { top: 4, ...inside });
-    expect(endpoint.asked.map(({ request }) => request.parameters)).toEqual([
+    expect(endpoint.requests.map(({ request }) => request.parameters)).toEqual([
       { top: 3 },
       { top: 4 },
       { top: 3 },
@@ -530,7 +532,7 @@ describe("whole numbers of 64 bits in generate", () => {
         .status;
     };
     expect(await body('{"counts":[9007199254740993,-9223372036854775808],"top":9007199254740993}')).toBe(200);
-    const { inputs, parameters } = endpoint.asked.at(0)!.request;
+    const { inputs, parameters } = endpoint.requests.at(0)!.request;
     const { bytes } = inputs.get("counts") as Tensor;
     expect([...new BigInt64Array(bytes.slice().buffer)]).toEqual([2n ** 53n + 1n, -(2n ** 63n)]);
     expect(parameters).toEqual({ top: 2n ** 53n + 1n });
@@ -551,7 +553,7 @@ describe("the id of a sequence in generate", () => {
     expect(await body(`"sequence_id":18446744073709551615,${start}`)).toBe(200);
     expect(await body(`"sequence_id":"9007199254740993",${start}`)).toBe(200);
     expect(await body(`"parameters":{"sequence_id":9007199254740993,${start}}`)).toBe(200);
-    expect(endpoint.asked.map(({ request }) => request.sequence?.id)).toEqual([
+    expect(endpoint.requests.map(({ request }) => request.sequence?.id)).toEqual([
       "18446744073709551615",
       "9007199254740993",
       "9007199254740993",
@@ -581,7 +583,7 @@ describe("outputs without JSON form", () => {
     ]) {
       expect(await infer(json)).toMatchObject({ status: 400, json: { reason: "invalid-input" } });
     }
-    expect(endpoint.asked).toHaveLength(0);
+    expect(endpoint.requests).toHaveLength(0);
     expect((await infer(y({ binary_data: true }))).status).toBe(200);
     expect((await infer({ parameters: { binary_data_output: true } })).status).toBe(200);
   });
@@ -708,7 +710,7 @@ describe("the call of a double", () => {
     const calls: Call[] = [];
     const { ask, endpoint } = server();
     await ask("POST", "/v2/models/double/infer", { inputs: [x] });
-    calls.push(...endpoint.asked.map(({ call }) => call));
+    calls.push(...endpoint.requests.map(({ call }) => call));
     expect(calls).toMatchObject([{ tenant: "local", path: ["server"] }]);
   });
 });

@@ -24,7 +24,7 @@ import {
   parseIdentity,
   type Right,
 } from "../identify/index.ts";
-import { leaseDesk, LocalAllowances } from "../quota/index.ts";
+import { createAllowanceLeases, LocalAllowances } from "../quota/index.ts";
 import { createHandler } from "./handler.ts";
 import type { ServedRepository } from "./repository.ts";
 
@@ -106,7 +106,7 @@ ${tenants}
       codecs: ["raw"],
       admits: { zone: "eu", trust: "listed" },
     }),
-    leases: leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
+    leases: createAllowanceLeases(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
     rollouts: {
       find: () => undefined,
       list: () => [],

@@ -75,7 +75,7 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
       parameters.push([key, value]);
       return;
     }
-    if (seen.has(key)) read.refuse(key, "given once, beside 'parameters' or inside them");
+    if (seen.has(key)) read.refuseField(key, "given once, beside 'parameters' or inside them");
     seen.add(key);
     given.push(inputJson(port, value, batched));
   };
@@ -88,7 +88,7 @@ function toInfer(object: object, { inputs, batching }: ModelDescription): object
   }
   // The limit of all messages, checked before the message is written and parsed again.
   if (parameters.length > mostParameters) {
-    read.refuse("parameters", `an object of at most ${mostParameters} parameters`);
+    read.refuseField("parameters", `an object of at most ${mostParameters} parameters`);
   }
   const id = read.own(object, "id");
   return {

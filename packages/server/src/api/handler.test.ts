@@ -419,7 +419,7 @@ describe("inference", () => {
     expect(read.outputs[0]?.shape).toEqual([2, 3]);
     const hello = new TextEncoder().encode("grüße");
     await send(ask("POST", "/v2/models/upper/infer", { headers: raw, body: parts(hello) }));
-    expect(textElements(double.asked.at(-1)!.inputs.get("text")!)).toEqual(["grüße"]);
+    expect(textElements(double.requests.at(-1)!.inputs.get("text")!)).toEqual(["grüße"]);
     const odd = await send(
       ask("POST", "/v2/models/double/infer", { headers: raw, body: parts(values.subarray(1)) }),
     );
@@ -474,7 +474,7 @@ describe("inference", () => {
     await step({ sequence_id: 7, sequence_end: true });
     await step({ sequence_id: "cam", longshore_step: 12, longshore_want_state: true });
     await step({ sequence_id: 0 });
-    expect(double.asked.map(({ request }) => request.sequence)).toEqual([
+    expect(double.requests.map(({ request }) => request.sequence)).toEqual([
       { id: "7", step: 0, end: false, wantState: false },
       { id: "7", step: nextStep, end: false, wantState: false },
       { id: "7", step: nextStep, end: true, wantState: false },
@@ -496,7 +496,7 @@ describe("inference", () => {
     for (const id of ["18446744073709551615", "9007199254740993", '"9007199254740993"', "9007199254740991"]) {
       expect((await step(id)).status, id).toBe(200);
     }
-    expect(double.asked.map(({ request }) => request.sequence?.id)).toEqual([
+    expect(double.requests.map(({ request }) => request.sequence?.id)).toEqual([
       "18446744073709551615",
       "9007199254740993",
       "9007199254740993",
@@ -510,10 +510,10 @@ describe("inference", () => {
   it("gives requests without rules a class that no policy knows, unless the operator says otherwise", async () => {
     const { send, double } = server();
     await send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
-    expect(double.asked.at(0)?.call.rules).toEqual({ dataClass: "unknown", leastTrust: "none" });
+    expect(double.requests.at(0)?.call.rules).toEqual({ dataClass: "unknown", leastTrust: "none" });
     const open = server({ unstatedRules: { dataClass: "public", leastTrust: "listed" } });
     await open.send(ask("POST", "/v2/models/double/infer", { body: json(xJson) }));
-    expect(open.double.asked.at(0)?.call.rules).toEqual({ dataClass: "public", leastTrust: "listed" });
+    expect(open.double.requests.at(0)?.call.rules).toEqual({ dataClass: "public", leastTrust: "listed" });
   });
 
   it("decodes inputs that come coded, and acknowledges a long body in the steps that are asked for", async () => {
@@ -548,7 +548,7 @@ describe("inference", () => {
       (bytes) => seen.push(bytes),
     );
     expect(seen).toEqual([30_000, 60_000, 90_000, 120_000, whole.byteLength]);
-    expect(float32View(double.asked.at(0)!.inputs.get("x")!)[59_999]).toBe(0.5);
+    expect(float32View(double.requests.at(0)!.inputs.get("x")!)[59_999]).toBe(0.5);
   });
 
   it("refuses a body that is larger than allowed by its announced length, without reading a byte of it", async () => {

@@ -15,7 +15,7 @@ import {
 import {
   type Crc32,
   createTableCrc32,
-  type DirectoryDesk,
+  type DirectoryApi,
   type KnownHeads,
   knownHeads,
   type Rollouts,
@@ -26,8 +26,8 @@ import { type Identify, type Identity, loopbackIdentity } from "../identify/inde
 import { createLife, type Life } from "../life/index.ts";
 import { createTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
-import type { LeaseDesk, Quotas } from "../quota/index.ts";
-import { Hold, type HoldOptions } from "./hold.ts";
+import type { AllowanceLeases, Quotas } from "../quota/index.ts";
+import { RequestHold, type HoldOptions } from "./request-hold.ts";
 import type { PackageShelf } from "./package.ts";
 import type { ServedRepository } from "./repository.ts";
 import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
@@ -82,13 +82,13 @@ export interface HandlerParts {
   /** Model packages for download. Default: none. */
   readonly packages?: PackageShelf;
   /** The directory where endpoints register for others to read. Default: registration is not possible. */
-  readonly directory?: DirectoryDesk;
+  readonly directory?: DirectoryApi;
   /** Limits of tenants. Default: none. `observer` must reach its observer. */
   readonly quotas?: Quotas;
   /** The rule that keeps data from this server, if any. Default: all that a sender's policy lets go here is taken. */
   readonly accepts?: Accepts;
   /** Leases of these limits for gateways that share them. Default: none. */
-  readonly leases?: LeaseDesk;
+  readonly leases?: AllowanceLeases;
   /** Aliases of models. Default: none. `endpoint` must know them, too. */
   readonly rollouts?: Rollouts;
   /** Bytes of all bodies that are being read or run at one time. Default 1 GiB. */
@@ -158,7 +158,7 @@ export type Accepts = (dataClass: string, tenant: string) => string | undefined;
 /** Limits of tenants. */
 export interface ApiLimits {
   readonly quotas: Quotas | undefined;
-  readonly leases: LeaseDesk | undefined;
+  readonly leases: AllowanceLeases | undefined;
 }
 
 /** The parts with their defaults, in groups of what changes together. */
@@ -172,9 +172,9 @@ export interface Api {
   readonly bodies: Bodies;
   readonly tensors: TensorSources;
   readonly models: Models;
-  readonly directory: DirectoryDesk | undefined;
+  readonly directory: DirectoryApi | undefined;
   readonly limits: ApiLimits;
-  readonly hold: Hold | undefined;
+  readonly hold: RequestHold | undefined;
   /** Content of the reply to `GET v2`. */
   readonly about: { readonly name: string; readonly version: string };
   readonly rate: ReplyRate;
@@ -235,7 +235,7 @@ export function completeParts(parts: HandlerParts): Api {
     },
     directory: parts.directory,
     limits: { quotas: parts.quotas, leases: parts.leases },
-    hold: parts.hold && new Hold(clock, parts.hold, () => life.state === "draining"),
+    hold: parts.hold && new RequestHold(clock, parts.hold, () => life.state === "draining"),
     about: { name: parts.name ?? "longshore", version: parts.version ?? "0.1.0" },
   };
 }

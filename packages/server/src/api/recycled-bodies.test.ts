@@ -101,7 +101,7 @@ function server(
 }
 
 /** What the double still sees of its tensors, in the order in which they came. */
-const seen = ({ asked }: DoubleEndpoint): readonly (number | undefined)[] =>
+const seen = ({ requests: asked }: DoubleEndpoint): readonly (number | undefined)[] =>
   asked.map(({ inputs }) => {
     const tensor = inputs.get("x");
     if (!tensor || tensor.bytes.byteLength === 0) return undefined;

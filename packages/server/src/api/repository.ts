@@ -94,7 +94,7 @@ function overrideFrom(
   // A misspelt name would load the very files that were to be replaced.
   const unknown = Object.keys(parameters).find((name) => name !== "config" && !isFile(name));
   if (unknown !== undefined) {
-    read.refuse(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
+    read.refuseField(`parameters.${unknown.slice(0, 64)}`, "config, or file: with a version and a name");
   }
   if (names.length > 0 && !api.models.uploads) {
     throw new LongshoreError(
@@ -104,18 +104,18 @@ function overrideFrom(
     );
   }
   if (written === undefined) {
-    if (names.length > 0) read.refuse("parameters.config", "there when files are");
+    if (names.length > 0) read.refuseField("parameters.config", "there when files are");
     return undefined;
   }
-  const config = read.text(maxConfigBytes)(written, "config");
+  const config = read.readText(maxConfigBytes)(written, "config");
   const sees = identity.sees ? { sees: identity.sees } : {};
   if (names.length === 0) return { config, ...sees };
   const files = names.map((name): [string, Uint8Array] => {
     const path = name.slice("file:".length);
-    if (!filePath.test(path)) read.refuse("file:", "followed by a version, '/' and the name of a file");
+    if (!filePath.test(path)) read.refuseField("file:", "followed by a version, '/' and the name of a file");
     const file = read.own(parameters, name);
     const bytes = typeof file === "string" ? came[Number(file)] : undefined;
-    return [path, bytes ?? read.refuse("a file", "the bytes of a file in base64")];
+    return [path, bytes ?? read.refuseField("a file", "the bytes of a file in base64")];
   });
   return { config, files: new Map(files), ...sees };
 }
@@ -123,7 +123,7 @@ function overrideFrom(
 /** `POST v2/repository/index`: every version with its state and, if it cannot be used, the reason; on request only the ready ones. */
 export async function repositoryIndex(api: Api, incoming: IncomingRequest): Promise<WireResponse> {
   const object = await requestObject(incoming);
-  const ready = read.optional(read.flag)(read.own(object, "ready"), "ready") ?? false;
+  const ready = read.optional(read.readFlag)(read.own(object, "ready"), "ready") ?? false;
   const {
     endpoint,
     models: { repository },
@@ -177,7 +177,7 @@ export async function repositoryControl(
     }
   } else {
     const flag = read.own(parameters, "unload_dependents");
-    const dependents = read.optional(read.flag)(flag, "unload_dependents") ?? false;
+    const dependents = read.optional(read.readFlag)(flag, "unload_dependents") ?? false;
     // Others may use models that this sender may not see.
     await api.models.repository.unload(
       route.model,

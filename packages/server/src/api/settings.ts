@@ -12,7 +12,7 @@ function fixedSetting(what: string): LongshoreError {
 
 function refuseUnknown(object: object, known: readonly string[]): void {
   for (const key of Object.keys(object)) {
-    if (!known.includes(key)) read.refuse(key.slice(0, 64), `one of ${known.join(", ")}`);
+    if (!known.includes(key)) read.refuseField(key.slice(0, 64), `one of ${known.join(", ")}`);
   }
 }
 
@@ -44,12 +44,12 @@ export async function setLogSettings(
     const value = read.own(object, fixed);
     if (value !== undefined && value !== read.own(logJson(log), fixed)) throw fixedSetting(fixed);
   }
-  const flag = (key: string): boolean | undefined => read.optional(read.flag)(read.own(object, key), key);
+  const flag = (key: string): boolean | undefined => read.optional(read.readFlag)(read.own(object, key), key);
   const change = {
     error: flag("log_error"),
     warning: flag("log_warning"),
     info: flag("log_info"),
-    verboseLevel: read.optional(read.whole(0, 1000))(
+    verboseLevel: read.optional(read.readWhole(0, 1000))(
       read.own(object, "log_verbose_level"),
       "log_verbose_level",
     ),
@@ -96,13 +96,13 @@ function levelFrom(value: unknown): "OFF" | "TIMESTAMPS" {
     );
   }
   if (words.every((word) => word === "TIMESTAMPS")) return "TIMESTAMPS";
-  read.refuse("trace_level", "OFF or TIMESTAMPS");
+  read.refuseField("trace_level", "OFF or TIMESTAMPS");
 }
 
 function figureFrom(value: unknown, key: string, least: number): number {
   const text = typeof value === "number" ? String(value) : value;
   const figure = typeof text === "string" && /^-?[0-9]{1,10}$/.test(text) ? Number(text) : NaN;
-  if (!(figure >= least)) read.refuse(key, `a whole number of ${least} or more, as text`);
+  if (!(figure >= least)) read.refuseField(key, `a whole number of ${least} or more, as text`);
   return figure;
 }
 

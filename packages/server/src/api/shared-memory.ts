@@ -193,9 +193,9 @@ export async function sharedMemory(
     throw invalid("shared memory is switched off on this server");
   }
   demandThisMachine(incoming);
-  const key = read.text(256)(read.own(object, "key"), "key");
-  const offset = read.optional(read.whole())(read.own(object, "offset"), "offset") ?? 0;
-  const byteSize = read.whole(1)(read.own(object, "byte_size"), "byte_size");
+  const key = read.readText(256)(read.own(object, "key"), "key");
+  const offset = read.optional(read.readWhole())(read.own(object, "offset"), "offset") ?? 0;
+  const byteSize = read.readWhole(1)(read.own(object, "byte_size"), "byte_size");
   await regions.register(tenant, route.region ?? "", key, offset, byteSize);
   return doneReply;
 }

@@ -36,7 +36,7 @@ const letters64 = encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst
 for (const [value, letter] of letters64.entries()) sextets[letter] = value;
 
 function notBase64(): never {
-  read.refuse("a file", "the bytes of a file in base64");
+  read.refuseField("a file", "the bytes of a file in base64");
 }
 
 /** The end of the text that begins at `from`, after its quote; `most` if it has not ended by then. */

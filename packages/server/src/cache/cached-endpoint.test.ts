@@ -82,10 +82,10 @@ describe("answers from memory", () => {
     const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
     expect(other.capabilities?.known?.("double", undefined, asker)).toBeUndefined();
     expect(endpoint.capabilities?.known?.("double", undefined, asker)).toBe(knowledge);
-    const before = double.asked.length;
+    const before = double.requests.length;
     for (let time = 0; time < 2; time++)
       await clock.finish(endpoint.infer(request(inputs(1)), housekeepingCall("test")));
-    expect(double.asked.length - before).toBe(1);
+    expect(double.requests.length - before).toBe(1);
   });
 
   it("are given for equal inputs, cost nothing, and belong to their receiver", async () => {
@@ -101,7 +101,7 @@ describe("answers from memory", () => {
       stages: [{ stage: "cache", name: "double" }],
       energy: { millijoules: 0 },
     });
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
     expect(outcomes()).toEqual(["miss", "hit", "hit"]);
   });
 
@@ -208,7 +208,7 @@ describe("equal requests under way", () => {
       Promise.all([ask(inputs(1)), ask(inputs(1)), ask(inputs(1)), ask(inputs(2))]),
     );
     expect(all.map(values)).toEqual([[2], [2], [2], [4]]);
-    expect(double.asked).toHaveLength(2);
+    expect(double.requests).toHaveLength(2);
     expect(
       outcomes()
         .map(String)
@@ -222,7 +222,7 @@ describe("equal requests under way", () => {
     const { clock, ask, double } = await world({ maxBytes: 0 });
     await clock.finish(Promise.all([ask(inputs(1)), ask(inputs(1))]));
     await clock.finish(ask(inputs(1)));
-    expect(double.asked).toHaveLength(2);
+    expect(double.requests).toHaveLength(2);
   });
 
   it("go on when the first caller leaves, and end when the last one does", async () => {
@@ -234,10 +234,10 @@ describe("equal requests under way", () => {
     await clock.advance(1);
     first.abort();
     await expect(one).rejects.toMatchObject({ reason: "cancelled" });
-    expect(double.asked[0]!.call.abort.aborted).toBe(false);
+    expect(double.requests[0]!.call.abort.aborted).toBe(false);
     second.abort();
     await expect(two).rejects.toMatchObject({ reason: "cancelled" });
-    expect(double.asked[0]!.call.abort.aborted).toBe(true);
+    expect(double.requests[0]!.call.abort.aborted).toBe(true);
     expect(values(await clock.finish(ask(inputs(1))))).toEqual([2]);
   });
 
@@ -263,7 +263,7 @@ describe("equal requests under way", () => {
     });
     const all = await clock.finish(Promise.allSettled([ask(inputs(7)), ask(inputs(7)), ask(inputs(7))]));
     expect(all.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
-    expect(double.asked).toHaveLength(2);
+    expect(double.requests).toHaveLength(2);
   });
 
   it("and answers in memory need no endpoint: none is refused for want of one before its inputs are there", async () => {
@@ -324,6 +324,6 @@ describe("equal requests under way", () => {
       { reason: { reason: "invalid-input" } },
       { reason: { reason: "invalid-input" } },
     ]);
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
   });
 });

@@ -65,7 +65,7 @@ describe("a request with an idempotency key", () => {
     expect(second.account.stages).toEqual([{ stage: "cache", name: "double", tookMs: 0 }]);
     second.outputs.get("y")!.bytes.fill(0);
     expect(await ask(1, "a")).toBe(1);
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
     expect(repeated()).toBe(2);
   });
 
@@ -121,13 +121,13 @@ describe("a request with an idempotency key", () => {
     await expect(ask(1, "step", {}, { ...other, sequence })).rejects.toMatchObject({
       reason: "sequence-step",
     });
-    expect(double.asked).toHaveLength(3);
+    expect(double.requests).toHaveLength(3);
   });
 
   it("that comes again while the first is under way waits for it", async () => {
     const { clock, ask, double } = world();
     expect(await clock.finish(Promise.all([ask(1, "a"), ask(1, "a"), ask(1, "a")]))).toEqual([1, 1, 1]);
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
   });
 
   it("makes a step of a sequence once, even where the steps are counted here", async () => {
@@ -136,7 +136,7 @@ describe("a request with an idempotency key", () => {
     expect(await clock.finish(ask(1, "step 1", {}, step))).toBe(1);
     expect(await clock.finish(ask(1, "step 1", {}, step))).toBe(1);
     expect(await clock.finish(ask(1, "step 2", {}, step))).toBe(2);
-    expect(double.asked).toHaveLength(2);
+    expect(double.requests).toHaveLength(2);
   });
 
   it("makes no step a second time whose answer was too large to keep, or had to go", async () => {
@@ -160,7 +160,7 @@ describe("a request with an idempotency key", () => {
       expect(await full.clock.finish(full.ask(1, `step ${at}`, {}, step))).toBe(at);
     }
     await expect(full.ask(1, "step 1", {}, step)).rejects.toMatchObject({ reason: "sequence-step" });
-    expect(full.double.asked).toHaveLength(4);
+    expect(full.double.requests).toHaveLength(4);
   });
 
   const others: readonly [string, number, Partial<InferenceRequest>][] = [
@@ -178,7 +178,7 @@ describe("a request with an idempotency key", () => {
     await expect(ask(value, "a", {}, request)).rejects.toMatchObject({ reason: "invalid-input" });
     await clock.finish(first);
     await expect(ask(value, "a", {}, request)).rejects.toMatchObject({ reason: "invalid-input" });
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
   });
 
   it("that comes under other rules is refused, and gets no earlier answer", async () => {
@@ -195,7 +195,7 @@ describe("a request with an idempotency key", () => {
       const asked = ask(1, "a", { rules: { ...rules, ...other } });
       await expect(asked).rejects.toMatchObject({ reason: "invalid-input" });
     }
-    expect(double.asked).toHaveLength(1);
+    expect(double.requests).toHaveLength(1);
   });
 
   it("is another one's when it is another tenant's, and without a key every request is its own", async () => {
@@ -204,7 +204,7 @@ describe("a request with an idempotency key", () => {
     expect(await clock.finish(ask(1, "a", { tenant: "other" }))).toBe(2);
     expect(await clock.finish(ask(1))).toBe(3);
     expect(await clock.finish(ask(1))).toBe(4);
-    expect(double.asked).toHaveLength(4);
+    expect(double.requests).toHaveLength(4);
   });
 
   it("is tried again after it failed, and when the caller left before it was done", async () => {
@@ -222,7 +222,7 @@ describe("a request with an idempotency key", () => {
     left.abort();
     await expect(first).rejects.toMatchObject({ reason: "cancelled" });
     expect(await clock.finish(ask(1, "a"))).toBe(1);
-    expect(double.asked).toHaveLength(2);
+    expect(double.requests).toHaveLength(2);
   });
 
   it("is forgotten after a while, and when others need the memory", async () => {
@@ -258,7 +258,7 @@ describe("a request with an idempotency key", () => {
           if (!first.has(key)) first.set(key, value);
           expect(value).toBe(first.get(key));
         }
-        expect(double.asked).toHaveLength(first.size);
+        expect(double.requests).toHaveLength(first.size);
       }),
       { numRuns: 50 },
     );

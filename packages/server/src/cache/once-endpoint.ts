@@ -61,7 +61,7 @@ const stepBytes = 128;
 
 interface Made {
   /** The request's content, to notice a key that comes with another request. */
-  readonly asked: string;
+  readonly contentKey: string;
   readonly atMs: number;
 }
 
@@ -145,7 +145,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   function keep(key: string, asked: string, step: string | undefined, response: InferenceResponse): void {
     const { outputs, state } = response;
     const bytes = totalBytes(outputs) + (state ? totalBytes(state) : 0);
-    const made = { asked, atMs: clock.nowMs() };
+    const made = { contentKey: asked, atMs: clock.nowMs() };
     if (step !== undefined) steps.put(step, made, asked.length + step.length + stepBytes);
     if (bytes > maxAnswerBytes) return;
     answers.put(key, { ...made, response: own(response) }, bytes + key.length + entryBytes);
@@ -172,7 +172,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     const asked = questionOf(request, call);
     const fresh = <T extends Made>(made: T | undefined): T | undefined => {
       if (!isKept(made)) return undefined;
-      if (made.asked !== asked) throw otherQuestion(request.segment);
+      if (made.contentKey !== asked) throw otherQuestion(request.segment);
       return made;
     };
     const found = fresh(answers.get(key));

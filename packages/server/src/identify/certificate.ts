@@ -4,7 +4,7 @@ import * as v from "valibot";
 import type { Grant, Mechanism } from "./grant.ts";
 import { badCredential } from "./refusal.ts";
 import type { Right } from "./identity.ts";
-import { about, rightList, rightSet, strict, tenantName, uriPattern } from "./schema.ts";
+import { withMeaning, rightList, rightSet, strictKeys, tenantName, uriPattern } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
 
 /** An operator's rule for clients with certificates. Exactly one of `uri` and `fingerprint` is there. */
@@ -21,10 +21,10 @@ export interface CertificateRule {
 
 /** A line of `certificates:` in `identity.yaml`. */
 export const certificateSchema: v.GenericSchema<CertificateRule> = v.pipe(
-  strict({
-    uri: v.optional(about("SPIFFE ID, or all below one with a trailing `/*`.", uriPattern)),
+  strictKeys({
+    uri: v.optional(withMeaning("SPIFFE ID, or all below one with a trailing `/*`.", uriPattern)),
     fingerprint: v.optional(
-      about(
+      withMeaning(
         "SHA-256 of the certificate; either this or `uri`.",
         v.pipe(
           v.string(),
@@ -35,7 +35,7 @@ export const certificateSchema: v.GenericSchema<CertificateRule> = v.pipe(
     tenant: tenantName,
     rights: rightList,
     speaksFor: v.optional(
-      about(
+      withMeaning(
         "Tenants that the certificate may speak for. Default: none.",
         v.union([v.literal("*"), v.array(tenantName)]),
       ),

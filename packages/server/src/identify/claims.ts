@@ -3,7 +3,7 @@ import type { JWTPayload } from "jose";
 import * as v from "valibot";
 import type { Grant } from "./grant.ts";
 import { allRights, type Right } from "./identity.ts";
-import { about, rightList, rightSet, strict, tenantName, uriPattern, word } from "./schema.ts";
+import { withMeaning, rightList, rightSet, strictKeys, tenantName, uriPattern, wordKey } from "./schema.ts";
 import { isSpiffeId, uriMatches } from "./uri-pattern.ts";
 
 /** A claim by name, or by the path to it where claims lie inside others. Names are not split: many contain dots. */
@@ -33,24 +33,24 @@ export interface ClaimMapping {
     | undefined;
 }
 
-const claimPath = v.union([word, v.pipe(v.array(word), v.minLength(1), v.maxLength(8))]);
+const claimPath = v.union([wordKey, v.pipe(v.array(wordKey), v.minLength(1), v.maxLength(8))]);
 
 const tenantSource: v.GenericSchema<TenantSource> = v.union([
   tenantName,
-  strict({ claim: about("Name of the claim, or the path to it.", claimPath) }),
+  strictKeys({ claim: withMeaning("Name of the claim, or the path to it.", claimPath) }),
 ]);
 
 const rightsSource: v.GenericSchema<RightsSource> = v.union([
   rightList,
-  strict({
-    claim: about("Name of the claim, or the path to it.", claimPath),
+  strictKeys({
+    claim: withMeaning("Name of the claim, or the path to it.", claimPath),
     grants: v.optional(
-      about("Word of the claim to rights. Default: words are rights.", v.record(word, rightList)),
+      withMeaning("Word of the claim to rights. Default: words are rights.", v.record(wordKey, rightList)),
     ),
   }),
 ]);
 
-const subjectList = v.array(strict({ uri: uriPattern, tenant: tenantName, rights: rightList }));
+const subjectList = v.array(strictKeys({ uri: uriPattern, tenant: tenantName, rights: rightList }));
 
 /** The keys of a token issuer in `identity.yaml` that say what its tokens are worth. */
 export const mappingEntries: Readonly<{
@@ -58,9 +58,9 @@ export const mappingEntries: Readonly<{
   rights: v.GenericSchema<RightsSource | undefined>;
   subjects: v.GenericSchema<ClaimMapping["subjects"]>;
 }> = {
-  tenant: v.optional(about("Tenant of the sender: a name, or the claim that holds it.", tenantSource)),
-  rights: v.optional(about("Rights: a list, or the claim that holds them.", rightsSource)),
-  subjects: v.optional(about("SPIFFE IDs in `sub`; instead of `tenant` and `rights`.", subjectList)),
+  tenant: v.optional(withMeaning("Tenant of the sender: a name, or the claim that holds it.", tenantSource)),
+  rights: v.optional(withMeaning("Rights: a list, or the claim that holds them.", rightsSource)),
+  subjects: v.optional(withMeaning("SPIFFE IDs in `sub`; instead of `tenant` and `rights`.", subjectList)),
 };
 
 /** Own properties only: the maker of the token chooses the names of claims. */

@@ -4,7 +4,7 @@ import { parseDocument } from "yaml";
 import { type CertificateRule, certificateSchema } from "./certificate.ts";
 import type { MechanismName } from "./grant.ts";
 import type { Right } from "./identity.ts";
-import { about, badConfiguration, checked, rightList, strict, tenantName, word } from "./schema.ts";
+import { withMeaning, badIdentity, checked, rightList, strictKeys, tenantName, wordKey } from "./schema.ts";
 import { type TenantRules, tenantSchema } from "./tenants.ts";
 import { type IssuerRule, issuerSchema } from "./token.ts";
 
@@ -33,36 +33,36 @@ export interface IdentityConfiguration {
   readonly failuresPerMinute?: number | undefined;
 }
 
-const open = strict({ tenant: v.optional(tenantName), rights: rightList });
+const open = strictKeys({ tenant: v.optional(tenantName), rights: rightList });
 
-const schema = strict({
+const schema = strictKeys({
   order: v.optional(
-    about(
+    withMeaning(
       "Mechanisms, the first that fits names the sender. Default: certificates, tokens, keys, loopback, anonymous.",
       v.array(v.picklist(defaultOrder, `must be one of ${defaultOrder.join(", ")}`)),
     ),
   ),
-  certificates: v.optional(about("Client certificates.", v.array(certificateSchema))),
-  tokens: v.optional(about("Token issuers.", v.array(issuerSchema))),
+  certificates: v.optional(withMeaning("Client certificates.", v.array(certificateSchema))),
+  tokens: v.optional(withMeaning("Token issuers.", v.array(issuerSchema))),
   keys: v.optional(
-    about(
+    withMeaning(
       "API keys.",
-      strict({
-        file: about("File of `longshore keys add`.", word),
-        pepper: v.optional(about("File of the pepper. Default: `<file>.pepper`.", word)),
+      strictKeys({
+        file: withMeaning("File of `longshore keys add`.", wordKey),
+        pepper: v.optional(withMeaning("File of the pepper. Default: `<file>.pepper`.", wordKey)),
       }),
     ),
   ),
-  loopback: v.optional(about("Programs on this machine. Default: no rights.", open)),
-  anonymous: v.optional(about("Senders without credentials. Default: no rights.", open)),
+  loopback: v.optional(withMeaning("Programs on this machine. Default: no rights.", open)),
+  anonymous: v.optional(withMeaning("Senders without credentials. Default: no rights.", open)),
   tenants: v.optional(
-    about(
+    withMeaning(
       'Tenant to rules; `"*"` for all others. Default: any tenant.',
       v.record(v.union([v.literal("*"), tenantName]), tenantSchema),
     ),
   ),
   failuresPerMinute: v.optional(
-    about(
+    withMeaning(
       "Bad credentials of one source before it must wait. Default: 30.",
       v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000)),
     ),
@@ -76,10 +76,10 @@ export const identitySchema: v.GenericSchema = schema;
 const maxLength = 1_000_000;
 
 function plain(text: string): unknown {
-  if (text.length > maxLength) throw badConfiguration(`identity.yaml has more than ${maxLength} characters`);
+  if (text.length > maxLength) throw badIdentity(`identity.yaml has more than ${maxLength} characters`);
   const document = parseDocument(text, { version: "1.2", schema: "core", uniqueKeys: true, merge: false });
   const [error] = document.errors;
-  if (error) throw badConfiguration(`identity.yaml is not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
+  if (error) throw badIdentity(`identity.yaml is not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
   return document.toJS({ maxAliasCount: 0 });
 }
 
@@ -92,7 +92,7 @@ function orderOf(
   const missing = there.filter((name) => !stated.includes(name));
   const extra = stated.filter((name, index) => !configured(name) || stated.indexOf(name) !== index);
   if (missing.length > 0 || extra.length > 0) {
-    throw badConfiguration(
+    throw badIdentity(
       `identity.yaml: order must name each mechanism of the file once: ${there.join(", ") || "none"}`,
     );
   }
@@ -109,18 +109,16 @@ export function parseIdentity(text: string): IdentityConfiguration {
     value = plain(text);
   } catch (thrown) {
     if (LongshoreError.is(thrown)) throw thrown;
-    throw badConfiguration("identity.yaml could not be read: aliases are not allowed", thrown);
+    throw badIdentity("identity.yaml could not be read: aliases are not allowed", thrown);
   }
   const { order: stated, ...rest } = checked(schema, value, "identity.yaml");
   const order = orderOf(stated, (name) => rest[name] !== undefined);
   if (order.length === 0)
-    throw badConfiguration("identity.yaml names no mechanism, so no sender could be admitted");
+    throw badIdentity("identity.yaml names no mechanism, so no sender could be admitted");
   const issuers = (rest.tokens ?? []).map(({ issuer }) => issuer);
   const twice = issuers.find((one, at) => issuers.indexOf(one) !== at);
   if (twice !== undefined) {
-    throw badConfiguration(
-      `identity.yaml: tokens name the issuer '${twice}' twice, and one line would not count`,
-    );
+    throw badIdentity(`identity.yaml: tokens name the issuer '${twice}' twice, and one line would not count`);
   }
   if (rest.tenants) checkTenants(rest, new Set(Object.keys(rest.tenants)));
   return { ...rest, order };
@@ -143,6 +141,6 @@ function checkTenants(
   ];
   const stray = named.find((tenant) => !listed.has(tenant));
   if (stray !== undefined) {
-    throw badConfiguration(`identity.yaml: tenant '${stray}' is used but not listed under tenants`);
+    throw badIdentity(`identity.yaml: tenant '${stray}' is used but not listed under tenants`);
   }
 }

@@ -1,12 +1,12 @@
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { emptyBody, type Peer, type WireRequest } from "@longshore/core";
+import { sourceOf } from "@longshore/core/internal";
 import { manualClock } from "@longshore/testkit";
 import { keyHasher, newApiKey } from "./api-key.ts";
 import { parseIdentity } from "./configuration.ts";
 import { createIdentify } from "./create-identify.ts";
 import type { Right } from "./identity.ts";
-import { sourceOf } from "./throttle.ts";
 
 const clock = manualClock();
 const away: Peer = { address: "192.0.2.7", loopback: false, encrypted: true };
@@ -213,6 +213,7 @@ describe("a bad credential", () => {
     expect(sourceOf("::1")).toBe("0:0:0:0");
     expect(sourceOf("2001:db8:1:3::1")).not.toBe(sourceOf("2001:db8:1:2::1"));
     expect(sourceOf("192.0.2.7")).toBe("192.0.2.7");
+    expect(sourceOf("::ffff:192.0.2.7")).toBe("192.0.2.7");
   });
 });
 

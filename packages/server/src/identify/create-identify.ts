@@ -1,4 +1,5 @@
 import { type Clock, LongshoreError, type WireRequest } from "@longshore/core";
+import { sourceOf } from "@longshore/core/internal";
 import { statedTenant } from "./stated-tenant.ts";
 import { certificateMechanism } from "./certificate.ts";
 import type { IdentityConfiguration } from "./configuration.ts";
@@ -11,7 +12,7 @@ import { badCredential } from "./refusal.ts";
 import { rightSet } from "./schema.ts";
 import { shownCredentials } from "./shown.ts";
 import { identityOf, tenantsOf } from "./tenants.ts";
-import { createThrottle, sourceOf } from "./throttle.ts";
+import { createThrottle } from "./throttle.ts";
 import { tokenMechanism } from "./token.ts";
 
 /** The parts of identity besides its configuration. */

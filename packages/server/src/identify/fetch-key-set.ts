@@ -1,5 +1,5 @@
 import type { Clock } from "@longshore/core";
-import { badConfiguration } from "./schema.ts";
+import { badIdentity } from "./schema.ts";
 
 /** How a key set is fetched. */
 export interface FetchKeySetParts {
@@ -29,7 +29,7 @@ export function isKeySetAddress(text: string): boolean {
 export function keySetAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !isKeySetAddress(text)) {
-    throw badConfiguration(
+    throw badIdentity(
       `a key set must come from a file or an https address, not from '${text.slice(0, 200)}'`,
     );
   }

@@ -3,7 +3,7 @@ import { base64url } from "jose";
 import * as v from "valibot";
 import type { Right } from "./identity.ts";
 import { jsonEntries } from "./json-entries.ts";
-import { badConfiguration, checked, rightList, strict, tenantName } from "./schema.ts";
+import { badIdentity, checked, rightList, strictKeys, tenantName } from "./schema.ts";
 
 /** The record of a key: everything but the key. */
 export interface KeyRecord {
@@ -26,7 +26,7 @@ const maxKeys = 100_000;
 
 const instant = v.pipe(v.string(), v.isoTimestamp("must be a time such as 2026-12-31T00:00:00.000Z"));
 
-const entrySchema = strict({
+const entrySchema = strictKeys({
   id: v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/, "must be 16 hexadecimal digits")),
   hash: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/, "must be a base64url HMAC-SHA-256")),
   tenant: tenantName,
@@ -38,7 +38,7 @@ const entrySchema = strict({
 });
 
 /** The file around its entries. */
-const schema = strict({
+const schema = strictKeys({
   schemaVersion: v.literal(1),
   keys: v.pipe(v.array(v.unknown()), v.length(0, "must be one list")),
 });
@@ -72,7 +72,7 @@ export function* keyFileWork(text: string): Generator<void, ReadonlyMap<string, 
     try {
       piece = pieces.next();
     } catch (thrown) {
-      throw badConfiguration(`${what} is not JSON`, thrown);
+      throw badIdentity(`${what} is not JSON`, thrown);
     }
     if (piece.done === true) {
       checked(schema, piece.value, what);
@@ -80,9 +80,9 @@ export function* keyFileWork(text: string): Generator<void, ReadonlyMap<string, 
     }
     if (records.size > 0) yield;
     for (const entry of piece.value) {
-      if (records.size === maxKeys) throw badConfiguration(`${what} has more than ${maxKeys} keys`);
+      if (records.size === maxKeys) throw badIdentity(`${what} has more than ${maxKeys} keys`);
       const record = recordOf(entry, records.size);
-      if (records.has(record.id)) throw badConfiguration(`${what} has two entries for ${record.id}`);
+      if (records.has(record.id)) throw badIdentity(`${what} has two entries for ${record.id}`);
       records.set(record.id, record);
     }
   }

@@ -4,7 +4,7 @@ import { allRights, type Right } from "./identity.ts";
 import { isUriPattern } from "./uri-pattern.ts";
 
 /** An object that refuses unknown keys and says which it knows. */
-export function strict<Entries extends v.ObjectEntries>(
+export function strictKeys<Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.StrictObjectSchema<Entries, v.ErrorMessage<v.StrictObjectIssue>> {
   return v.strictObject(entries, (issue) =>
@@ -15,7 +15,7 @@ export function strict<Entries extends v.ObjectEntries>(
 }
 
 /** A schema with the sentence that the reference page shows for it. */
-export function about<S extends v.GenericSchema>(
+export function withMeaning<S extends v.GenericSchema>(
   sentence: string,
   schema: S,
 ): v.SchemaWithPipe<readonly [S, v.DescriptionAction<v.InferOutput<S>, string>]> {
@@ -41,10 +41,10 @@ export const uriPattern: v.GenericSchema<string> = v.pipe(
 );
 
 /** Any short text. */
-export const word: v.GenericSchema<string> = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
+export const wordKey: v.GenericSchema<string> = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 
 /** Whole milliseconds from `least` to a year. */
-export function duration(least: number): v.GenericSchema<number> {
+export function durationKey(least: number): v.GenericSchema<number> {
   return v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(366 * 86_400_000));
 }
 
@@ -67,11 +67,11 @@ export function checked<Schema extends v.GenericSchema>(
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = [within, v.getDotPath(issue)].filter((part) => typeof part === "string").join(".");
-  throw badConfiguration(`${what}: ${path === "" ? "" : `${path} `}${issue.message}`);
+  throw badIdentity(`${what}: ${path === "" ? "" : `${path} `}${issue.message}`);
 }
 
 /** The error for a problem in a file of the operator's. */
-export function badConfiguration(message: string, cause?: unknown): LongshoreError {
+export function badIdentity(message: string, cause?: unknown): LongshoreError {
   return new LongshoreError(
     "invalid-configuration",
     "resolve",

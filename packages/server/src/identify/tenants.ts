@@ -2,10 +2,10 @@ import { LongshoreError } from "@longshore/core";
 import * as v from "valibot";
 import type { Grant } from "./grant.ts";
 import type { Identity, Right } from "./identity.ts";
-import { about, rightList, strict, word } from "./schema.ts";
+import { withMeaning, rightList, strictKeys, wordKey } from "./schema.ts";
 
 /** A model by name, or by a trailing `*` all whose names begin so. */
-const modelPattern = v.pipe(word, v.regex(/^[^*]*\*?$/, "may have a '*' at its end only"));
+const modelPattern = v.pipe(wordKey, v.regex(/^[^*]*\*?$/, "may have a '*' at its end only"));
 
 /** An operator's rule for one tenant. */
 export interface TenantRule {
@@ -18,15 +18,18 @@ export interface TenantRule {
 }
 
 /** An entry of `tenants:` in `identity.yaml`. */
-export const tenantSchema: v.GenericSchema<TenantRule> = strict({
+export const tenantSchema: v.GenericSchema<TenantRule> = strictKeys({
   models: v.optional(
-    about("Models that the tenant sees, by name or trailing `*`. Default: all.", v.array(modelPattern)),
+    withMeaning("Models that the tenant sees, by name or trailing `*`. Default: all.", v.array(modelPattern)),
   ),
   rights: v.optional(
-    about("The upper limit of its members' rights. Default: the rights of their credentials.", rightList),
+    withMeaning(
+      "The upper limit of its members' rights. Default: the rights of their credentials.",
+      rightList,
+    ),
   ),
   weight: v.optional(
-    about("Share of device time. Default: 1.", v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),
+    withMeaning("Share of device time. Default: 1.", v.pipe(v.number(), v.minValue(0.001), v.maxValue(1000))),
   ),
 });
 

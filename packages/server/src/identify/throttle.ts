@@ -11,16 +11,6 @@ export interface Throttle {
 /** Sources that are remembered; the one that failed least recently goes first. */
 const maxSources = 10_000;
 
-/** The network that one party holds: a whole /64 of IPv6, since every home has one of its own. */
-export function sourceOf(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.toLowerCase().split("::");
-  const groups = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? [] : Array.from({ length: 8 - groups.length - after.length }, () => "0");
-  return [...groups, ...zeros, ...after].slice(0, 4).join(":");
-}
-
 /**
  * A bucket of failures for each source: `perMinute` at once, and as many again in each minute. A source that never fails
  * takes no memory.

@@ -8,7 +8,7 @@ import { isKeySetAddress } from "./fetch-key-set.ts";
 import type { Grant } from "./grant.ts";
 import { createKeySet, type KeySet, type LoadKeySet } from "./key-set.ts";
 import { badCredential } from "./refusal.ts";
-import { about, duration, strict, word } from "./schema.ts";
+import { withMeaning, durationKey, strictKeys, wordKey } from "./schema.ts";
 
 /**
  * Signatures that only the holder of a private key can make. `none` and the HMACs are not among them and cannot be configured:
@@ -56,38 +56,51 @@ export interface IssuerRule extends ClaimMapping {
 }
 
 const keySetSource = v.union([
-  word,
-  strict({
-    from: v.optional(about("Address or file. Default: as the issuer's discovery document says.", word)),
+  wordKey,
+  strictKeys({
+    from: v.optional(
+      withMeaning("Address or file. Default: as the issuer's discovery document says.", wordKey),
+    ),
     bearer: v.optional(
-      about("File with a token that the issuer's server wants, read each time and shown to no other.", word),
+      withMeaning(
+        "File with a token that the issuer's server wants, read each time and shown to no other.",
+        wordKey,
+      ),
     ),
     ca: v.optional(
-      about("File of authorities (PEM) that sign the issuer's server. Default: the system's.", word),
+      withMeaning("File of authorities (PEM) that sign the issuer's server. Default: the system's.", wordKey),
     ),
-    refreshMs: v.optional(about("Time between reads. Default: 600,000, of a file 10,000.", duration(1000))),
+    refreshMs: v.optional(
+      withMeaning("Time between reads. Default: 600,000, of a file 10,000.", durationKey(1000)),
+    ),
     keepMs: v.optional(
-      about("How long keys count while the issuer is away. Default: 86,400,000.", duration(1000)),
+      withMeaning("How long keys count while the issuer is away. Default: 86,400,000.", durationKey(1000)),
     ),
     cooldownMs: v.optional(
-      about("Least time between reads for an unknown key. Default: 30,000, of a file 1,000.", duration(100)),
+      withMeaning(
+        "Least time between reads for an unknown key. Default: 30,000, of a file 1,000.",
+        durationKey(100),
+      ),
     ),
   }),
 ]);
 
 /** A line of `tokens:` in `identity.yaml`. */
 export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
-  strict({
-    issuer: about("Exactly the token's `iss`.", word),
-    audience: about("One of these must be in `aud`.", v.union([word, v.pipe(v.array(word), v.minLength(1))])),
+  strictKeys({
+    issuer: withMeaning("Exactly the token's `iss`.", wordKey),
+    audience: withMeaning(
+      "One of these must be in `aud`.",
+      v.union([wordKey, v.pipe(v.array(wordKey), v.minLength(1))]),
+    ),
     keySet: v.optional(
-      about(
+      withMeaning(
         "Address or file of the key set. Default: as `<issuer>/.well-known/openid-configuration` says.",
         keySetSource,
       ),
     ),
     algorithms: v.optional(
-      about(
+      withMeaning(
         "Accepted algorithms. Default: all.",
         v.pipe(
           v.array(v.picklist(algorithms, `must be one of ${algorithms.join(", ")}`)),
@@ -95,14 +108,14 @@ export const issuerSchema: v.GenericSchema<IssuerRule> = v.pipe(
         ),
       ),
     ),
-    type: v.optional(about("Required `typ`. Default: any.", word)),
+    type: v.optional(withMeaning("Required `typ`. Default: any.", wordKey)),
     clockSkewMs: v.optional(
-      about(
+      withMeaning(
         "Allowed difference of clocks. Default: 30,000.",
         v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(300_000)),
       ),
     ),
-    maxAgeMs: v.optional(about("Longest time since `iat`. Default: none.", duration(1000))),
+    maxAgeMs: v.optional(withMeaning("Longest time since `iat`. Default: none.", durationKey(1000))),
     ...mappingEntries,
   }),
   v.check(

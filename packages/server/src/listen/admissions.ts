@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { LongshoreError, type WireResponse } from "@longshore/core";
 import { type ConnectionAdmission, createConnectionGuard, writeWireError } from "@longshore/core/internal";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteHttpOptions } from "./options.ts";
 
 /** The connections of a listener and whether they may be served. */
 export interface Admissions {
@@ -19,7 +19,7 @@ export interface Admissions {
 const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
 /** Counts the connections of a listener. */
-export function createAdmissions(options: CompleteOptions): Admissions {
+export function createAdmissions(options: CompleteHttpOptions): Admissions {
   const guard = createConnectionGuard(options, options.clock);
   const admissions = new WeakMap<Socket, ConnectionAdmission>();
   /** The socket that each live connection is read from, by the accepted socket; `byName` has the accepted one by its other end. */

@@ -11,7 +11,7 @@ import type { Socket } from "node:net";
 import { Acknowledger } from "./acknowledger.ts";
 import { type Admissions, beyondLimits } from "./admissions.ts";
 import { Linger } from "./linger.ts";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteHttpOptions } from "./options.ts";
 import { perConnection } from "./per-connection.ts";
 import { codedReply } from "./reply-coding.ts";
 import { requestBody } from "./request-body.ts";
@@ -95,7 +95,7 @@ function trailersOf(thrown: unknown): Record<string, string> {
 async function write(
   response: ServerResponse,
   reply: WireResponse,
-  { options: { replyTimeoutMs }, leaving, release, sending }: ExchangeParts,
+  { options: { replyTimeoutMs }, leaving, release, sending }: HttpExchangeParts,
   trailers: boolean,
 ): Promise<void> {
   const end = (bytes?: Uint8Array): void => {
@@ -150,7 +150,7 @@ async function write(
 }
 
 /** Reads and throws away the rest of a request that was answered early. */
-function linger(request: IncomingMessage, { options, release }: ExchangeParts): void {
+function linger(request: IncomingMessage, { options, release }: HttpExchangeParts): void {
   const lingering = new Linger(request.socket, options);
   const over = (): void => lingering[Symbol.dispose]();
   request.on("data", (chunk: Uint8Array) => {
@@ -162,9 +162,9 @@ function linger(request: IncomingMessage, { options, release }: ExchangeParts): 
 }
 
 /** The parts that all exchanges of a listener share. */
-export interface ExchangeParts {
+export interface HttpExchangeParts {
   readonly handler: Handler;
-  readonly options: CompleteOptions;
+  readonly options: CompleteHttpOptions;
   readonly peerOf: (socket: Socket) => Peer;
   readonly endOf: (socket: Socket) => AbortSignal;
   readonly leaving: () => boolean;
@@ -176,8 +176,8 @@ export interface ExchangeParts {
 }
 
 /** Serves one request of a connection. Never rejects. */
-export async function serveExchange(
-  parts: ExchangeParts,
+export async function serveHttpExchange(
+  parts: HttpExchangeParts,
   times: RequestTimes,
   request: IncomingMessage,
   response: ServerResponse,

@@ -3,7 +3,7 @@ import { bytesTensor, codecSet, rawCodec, silentObserver, tensorsOf, textElement
 import { createRegistry, wireRoutes } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { doubleDescription, doubleEndpoint } from "@longshore/testkit";
-import { leaseDesk, LocalAllowances } from "../quota/index.ts";
+import { createAllowanceLeases, LocalAllowances } from "../quota/index.ts";
 import { createHandler, type ModelOverride } from "../api/index.ts";
 import { on } from "../../test/on-port.ts";
 
@@ -48,7 +48,7 @@ async function served() {
       codecs: ["raw"],
       admits: { zone: "eu", trust: "listed" },
     }),
-    leases: leaseDesk(new LocalAllowances(() => ({ tenants: {} }), systemClock()), systemClock()),
+    leases: createAllowanceLeases(new LocalAllowances(() => ({ tenants: {} }), systemClock()), systemClock()),
     rollouts: {
       find: () => undefined,
       list: () => [],

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteHttpOptions } from "./options.ts";
 
 /**
  * The rest of a request that was answered before all of it had arrived (RFC 9112, 9.6). A connection that is closed with unread bytes is
@@ -11,7 +11,7 @@ export class Linger implements Disposable {
   readonly #timer: Disposable;
   #leftBytes: number;
 
-  constructor(socket: Duplex, { clock, lingerBytes, lingerMs }: CompleteOptions) {
+  constructor(socket: Duplex, { clock, lingerBytes, lingerMs }: CompleteHttpOptions) {
     this.#socket = socket;
     this.#leftBytes = lingerBytes;
     this.#timer = clock.timer(lingerMs, () => socket.destroy());

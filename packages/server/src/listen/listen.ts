@@ -10,10 +10,10 @@ import type { AddressInfo, Socket } from "node:net";
 import { type Handler, LongshoreError } from "@longshore/core";
 import { releaser, UnderWay } from "@longshore/core/internal";
 import { createAdmissions } from "./admissions.ts";
-import { connectionEnds, type ExchangeParts, serveExchange } from "./exchange.ts";
+import { connectionEnds, type HttpExchangeParts, serveHttpExchange } from "./exchange.ts";
 import { waitHalfClosed } from "./half-closed.ts";
 import { onClientError, onConnect, onExpectation, refuseHost } from "./not-served.ts";
-import { type CompleteOptions, completeOptions, type ListenOptions } from "./options.ts";
+import { type CompleteHttpOptions, completeHttpOptions, type ListenOptions } from "./options.ts";
 import { createPeerReader } from "./peer.ts";
 import { perConnection } from "./per-connection.ts";
 import { http1Connections } from "./http1/connections.ts";
@@ -58,7 +58,7 @@ function listenError(thrown: NodeJS.ErrnoException, host: string, port: number):
   );
 }
 
-function makeServer(options: CompleteOptions): {
+function makeServer(options: CompleteHttpOptions): {
   readonly server: Server;
   readonly secure: SecureServer | undefined;
 } {
@@ -104,10 +104,10 @@ function start(server: Server, host: string, port: number): Promise<void> {
  * Loopback by default.
  */
 export async function listen(handler: Handler, given: ListenOptions): Promise<Listening> {
-  const options = completeOptions(given);
+  const options = completeHttpOptions(given);
   const { server, secure } = makeServer(options);
   let leaving = false;
-  const parts: ExchangeParts = {
+  const parts: HttpExchangeParts = {
     handler,
     options,
     peerOf: createPeerReader(() => options.clock.wallMs()),
@@ -125,7 +125,7 @@ export async function listen(handler: Handler, given: ListenOptions): Promise<Li
       const times = timesOf(request.socket);
       times.begin(request, response);
       if (refuseHost(request, response)) times.over(response);
-      else void serveExchange(parts, times, request, response, expectsContinue);
+      else void serveHttpExchange(parts, times, request, response, expectsContinue);
     };
   server.on("request", serve(false));
   server.on("checkContinue", serve(true));

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteHttpOptions } from "./options.ts";
 
 /** Messages that never reach the handler, since HTTP does not allow them: answered in the protocol's own form. */
 
@@ -17,7 +17,7 @@ function bodyOf(message: string, reason = "invalid-input"): string {
 }
 
 /** How long a connection that has ended here waits for the client to end its half. */
-export type LingerOptions = Pick<CompleteOptions, "clock" | "lingerMs">;
+export type LingerOptions = Pick<CompleteHttpOptions, "clock" | "lingerMs">;
 
 /**
  * Answers on a connection that nothing more is read from, and ends it. The client has `lingerMs` to read the answer and to end

@@ -62,11 +62,11 @@ export interface ListenOptions {
 }
 
 /** The options with their defaults; `tls` and `surfaces` may stay absent. */
-export type CompleteOptions = Required<Omit<ListenOptions, "tls" | "surfaces">> &
+export type CompleteHttpOptions = Required<Omit<ListenOptions, "tls" | "surfaces">> &
   Pick<ListenOptions, "tls" | "surfaces">;
 
 /** The options with their defaults. */
-export function completeOptions(options: ListenOptions): CompleteOptions {
+export function completeHttpOptions(options: ListenOptions): CompleteHttpOptions {
   return {
     host: "127.0.0.1",
     http: "own",

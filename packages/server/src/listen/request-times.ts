@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { onTimeout } from "./not-served.ts";
-import type { CompleteOptions } from "./options.ts";
+import type { CompleteHttpOptions } from "./options.ts";
 
 /*
  * Node.js's server has a time for the headers and for the whole of a request. Two waits of it have none: for the next piece of
@@ -14,7 +14,7 @@ import type { CompleteOptions } from "./options.ts";
  */
 export class RequestTimes {
   readonly #socket: Socket;
-  readonly #options: CompleteOptions;
+  readonly #options: CompleteHttpOptions;
   /** When the wait ends that is under way; Infinity while a request with a whole body is served. */
   #dueMs: number;
   #timer: Disposable;
@@ -24,7 +24,7 @@ export class RequestTimes {
   /** Bytes of the connection when progress was last looked at. */
   #bytes = 0;
 
-  constructor(socket: Socket, options: CompleteOptions) {
+  constructor(socket: Socket, options: CompleteHttpOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#dueMs = Infinity;

@@ -14,7 +14,7 @@ import {
 } from "@longshore/core";
 import { type Alias, createRegistry, housekeepingCall, wireRoutes } from "@longshore/core/internal";
 import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
-import { leaseDesk, LocalAllowances } from "../quota/index.ts";
+import { createAllowanceLeases, LocalAllowances } from "../quota/index.ts";
 import { createHandler } from "../api/handler.ts";
 import { openApiDocument } from "./openapi.ts";
 
@@ -64,7 +64,7 @@ function server() {
       admits: { zone: "eu", trust: "listed" },
     }),
     modelUploads: true,
-    leases: leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
+    leases: createAllowanceLeases(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock()),
     rollouts: {
       find: () => alias,
       list: () => [{ alias, figures: undefined }],

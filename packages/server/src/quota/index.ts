@@ -5,6 +5,12 @@ export {
   type SpentMicros,
   type TakeResult,
 } from "./allowances.ts";
-export { leaseDesk, type LeaseDesk, LeasedAllowances, type LeaseReply, type LeaseRequest } from "./leases.ts";
+export {
+  createAllowanceLeases,
+  type AllowanceLeases,
+  LeasedAllowances,
+  type LeaseReply,
+  type LeaseRequest,
+} from "./leases.ts";
 export { type QuotaRules, type TenantLimits } from "./limits.ts";
 export { createQuotas, type QuotaEntry, type Quotas } from "./quotas.ts";

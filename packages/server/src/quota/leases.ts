@@ -32,7 +32,7 @@ export interface LeaseReply {
 }
 
 /** The side that has the allowances. */
-export interface LeaseDesk {
+export interface AllowanceLeases {
   /** Throws `invalid-input`. */
   lease(request: unknown): LeaseReply;
 }
@@ -74,8 +74,8 @@ interface Turn {
   readonly untilMs: number;
 }
 
-/** Leases out of allowances of this process. Holders that were refused get their turns in order, so that none starves. */
-export function leaseDesk(allowances: LocalAllowances, clock: Clock): LeaseDesk {
+/** AllowanceLeases out of allowances of this process. Holders that were refused get their turns in order, so that none starves. */
+export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock): AllowanceLeases {
   const turns = new Map<string, readonly Turn[]>();
   return {
     lease(value) {

@@ -5,7 +5,7 @@ import { type ManualClock, manualClock } from "@longshore/testkit";
 import {
   type Allowances,
   createQuotas,
-  leaseDesk,
+  createAllowanceLeases,
   LeasedAllowances,
   LocalAllowances,
   type QuotaRules,
@@ -301,7 +301,7 @@ describe("limits that two gateways share", () => {
     awayMs: number,
     isUp = () => true,
   ): readonly Quotas[] {
-    const desk = leaseDesk(new LocalAllowances(() => rules, clock), clock);
+    const desk = createAllowanceLeases(new LocalAllowances(() => rules, clock), clock);
     const ask = async (request: unknown) => {
       await new Promise<void>((resolve) => void clock.timer(awayMs, resolve));
       if (!isUp()) throw new LongshoreError("unreachable", "transport", "away");
@@ -360,7 +360,10 @@ describe("limits that two gateways share", () => {
   });
 
   it("refuse a body that is no request for a lease", () => {
-    const desk = leaseDesk(new LocalAllowances(() => ({ tenants: {} }), manualClock()), manualClock());
+    const desk = createAllowanceLeases(
+      new LocalAllowances(() => ({ tenants: {} }), manualClock()),
+      manualClock(),
+    );
     const good = {
       schemaVersion: 1,
       holder: "g",

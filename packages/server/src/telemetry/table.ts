@@ -12,7 +12,7 @@ export interface Sinks {
   /** Milliseconds since the Unix epoch. */
   readonly wallMs: () => number;
   /** Failures by call, so that each counts once. */
-  readonly told: Map<string, Reason>;
+  readonly reported: Map<string, Reason>;
 }
 
 /** Failures that are remembered; the oldest goes. */
@@ -47,7 +47,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
       });
     }
     sinks.spans.exchangeEnded(event);
-    sinks.told.delete(callId);
+    sinks.reported.delete(callId);
   },
   "inference-asked": ({ model }, { metrics }) => metrics.demand.asked(model),
   "endpoint-ran": (event, { metrics }) => metrics.demand.ran(event),
@@ -79,9 +79,9 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   failure: (event, sinks) => {
     const { callId, tenant, model, reason, stage, message } = event;
     // The engine tells of it, and the server that answers with it, too.
-    if (sinks.told.get(callId) === reason) return;
-    sinks.told.set(callId, reason);
-    dropOldest(sinks.told, maxTold);
+    if (sinks.reported.get(callId) === reason) return;
+    sinks.reported.set(callId, reason);
+    dropOldest(sinks.reported, maxTold);
     sinks.metrics.failures.add([reason, stage]);
     sinks.spans.failed(event);
     // A caller's mistake is the caller's to read; a failure here is the operator's.

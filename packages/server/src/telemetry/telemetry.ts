@@ -104,7 +104,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   const log = parts.log ?? createLog(clock, () => undefined, "none");
   const tracing = parts.tracing ?? createTracing(random);
   const spans = spanMaker(random, wallOf(clock), parts.spans ?? (() => undefined));
-  const sinks = { metrics, log, spans, wallMs, told: new Map() };
+  const sinks = { metrics, log, spans, wallMs, reported: new Map() };
   const take = (event: LongshoreEvent): void => {
     counters.observer.record(event);
     tenants.observer.record(event);

@@ -75,7 +75,7 @@ describe("remote client", () => {
     const tensor = float32Tensor("any", [1, 3], Float32Array.of(0.5, 1, 2));
     const coded = await client.infer("double", { x: tensor }, { codecs: { x: "fp16" }, deadlineMs: 10_000 });
     expect([...float32View(coded.outputs.get("y")!)]).toEqual([1, 2, 4]);
-    expect(double.asked.at(-1)?.call.rules.dataClass).toBe("unknown");
+    expect(double.requests.at(-1)?.call.rules.dataClass).toBe("unknown");
     await client.close();
   });
 
@@ -106,7 +106,7 @@ describe("remote client", () => {
     await expect(client.infer("greet", { who: Float32Array.of(1) })).rejects.toMatchObject({
       reason: "invalid-input",
     });
-    expect(double.asked).toEqual([]);
+    expect(double.requests).toEqual([]);
     await client.close();
   });
 

@@ -47,21 +47,21 @@ const longestMs = 30 * 86_400_000;
 const skewMs = 60_000;
 
 const mostBits = 1e13;
-const positive = (most: number): Reader<number> => read.number(Number.MIN_VALUE, most);
+const positive = (most: number): Reader<number> => read.readNumber(Number.MIN_VALUE, most);
 const rates = read.optional(read.list(positive(mostBits), 16));
-const name = read.text(1024);
+const name = read.readText(1024);
 const linkFrom = read.fields({
   upBitsPerSecond: rates,
   downBitsPerSecond: rates,
   roundTripMs: read.optional(positive(1e7)),
-  seenMs: read.number(0),
+  seenMs: read.readNumber(0),
 });
 const stateFrom = read.fields({
-  schemaVersion: read.word(1),
+  schemaVersion: read.readWord(1),
   links: read.dictionary(linkFrom, mostKept),
-  servers: read.dictionary(read.fields({ ratio: positive(1e4), seenMs: read.number(0) }), mostKept),
+  servers: read.dictionary(read.fields({ ratio: positive(1e4), seenMs: read.readNumber(0) }), mostKept),
   speeds: read.list(
-    read.fields({ reference: name, kin: name, ratio: positive(1e6), seenMs: read.number(0) }),
+    read.fields({ reference: name, kin: name, ratio: positive(1e6), seenMs: read.readNumber(0) }),
     mostKept,
   ),
 });

@@ -2,7 +2,7 @@ import { microgramsOf } from "../goal/index.ts";
 import { serviceRatioAt } from "../table/index.ts";
 import type { Choice } from "./choices.ts";
 import type { Group } from "./options.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import type { ModelView, View } from "./view.ts";
 
 /**
@@ -27,7 +27,7 @@ export function gramsAt({ carbon, endpoints }: View, { routes }: ModelView, rout
 
 /** CO2 of the run elsewhere. */
 export function thereMicrograms(
-  { view, model }: Question,
+  { view, model }: PlanInputs,
   { cells, cell }: Group,
   route: number,
   grams: number = gramsAt(view, model, route),
@@ -55,21 +55,21 @@ export function runsHere({ choice, from, to }: Group): boolean {
 }
 
 /** The figure of a candidate that counts: its CO2, or the charge for an unknown one. */
-export function countedMicrograms({ unknownMicrograms: charge }: Question, micrograms: number): number {
+export function countedMicrograms({ unknownMicrograms: charge }: PlanInputs, micrograms: number): number {
   return Number.isNaN(micrograms) ? charge : micrograms;
 }
 
 /** The question with a charge for unknown CO2, if the objective counts CO2 and that of some candidate is known. */
-export function chargingUnknown(question: Question, choices: readonly Choice[]): Question {
-  const { view, model, goal } = question;
-  if (goal.carbonWeight === 0) return question;
+export function chargingUnknown(inputs: PlanInputs, choices: readonly Choice[]): PlanInputs {
+  const { view, model, goal } = inputs;
+  if (goal.carbonWeight === 0) return inputs;
   const { info } = view.device;
   const known =
     (info !== undefined &&
       !Number.isNaN(view.carbon?.(info.zone) ?? NaN) &&
       choices.some(({ slowness }) => slowness > 0)) ||
     choices.some((choice) => offersKnown(view, model, choice));
-  return known ? { ...question, unknownMicrograms } : question;
+  return known ? { ...inputs, unknownMicrograms } : inputs;
 }
 
 function offersKnown(view: View, model: ModelView, { position, bucketPosition }: Choice): boolean {

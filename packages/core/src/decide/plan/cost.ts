@@ -2,7 +2,7 @@ import { mostMoveMicros, runMicros } from "../../wire/endpoint/index.ts";
 import { segmentMs, readingOf, serviceRatioAt } from "../table/index.ts";
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import type { DeviceView } from "./view.ts";
 
 /**
@@ -18,7 +18,7 @@ export const unknownMicros = 1e12;
 
 /** The expected cost of the run elsewhere and of its bytes, without local parts. */
 export function remoteMicros(
-  { view, model }: Question,
+  { view, model }: PlanInputs,
   options: Options,
   { cells, cell, reply }: Group,
   option: number,
@@ -37,7 +37,7 @@ export function remoteMicros(
 
 /** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. */
 export function mostRemoteMicros(
-  { view, model }: Question,
+  { view, model }: PlanInputs,
   options: Options,
   { cells, cell, reply }: Group,
   option: number,
@@ -80,16 +80,16 @@ export function mostLocalMicros(device: DeviceView, choice: Choice, from: number
 
 /** The most of everything that a candidate runs: head and tail here, the rest elsewhere. */
 export function mostMicros(
-  question: Question,
+  inputs: PlanInputs,
   options: Options,
   group: Group,
   option: number,
   route: number,
 ): number {
   const { choice, from, to } = group;
-  const { device } = question.view;
+  const { device } = inputs.view;
   return (
-    mostRemoteMicros(question, options, group, option, route) +
+    mostRemoteMicros(inputs, options, group, option, route) +
     mostLocalMicros(device, choice, choice.from, from) +
     mostLocalMicros(device, choice, to, choice.to)
   );

@@ -17,14 +17,14 @@ import {
   type PricedRemote,
   runIsAssumed,
 } from "./priced.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
 import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** The inputs of an explanation. */
 export interface Explained {
-  readonly question: Question;
+  readonly inputs: PlanInputs;
   readonly options: Options;
   readonly findings: Findings;
   readonly locals: readonly LocalCandidate[];
@@ -33,30 +33,30 @@ export interface Explained {
 
 /** Why the chosen endpoint, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
-  const { locals, finalists, question } = explained;
-  const { view, model } = question;
+  const { locals, finalists, inputs } = explained;
+  const { view, model } = inputs;
   const best = bestLocal(locals);
   const strain =
     view.device.strain === undefined ? "" : `; work here counts more, because ${view.device.strain}`;
   if (!isRemote(chosen)) {
-    const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(question, chosen))}${loadingHere(question, chosen)}`;
+    const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(inputs, chosen))}${loadingHere(inputs, chosen)}`;
     const rival = finalists[0];
     const why = rival
-      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(question, rival.priced)}${firstThere(question, rival.priced)})`
+      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(inputs, rival.priced)}${firstThere(inputs, rival.priced)})`
       : noOther(explained);
-    return `${here}${aim(question, chosen, values)}; ${why}${strain}`;
+    return `${here}${aim(inputs, chosen, values)}; ${why}${strain}`;
   }
-  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(question, chosen)})`;
+  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(inputs, chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
-      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(question, best.priced))}${loadingHere(question, best.priced)}${best.obstacle ? ", too long" : ""}${aimOther(question, best.priced)}`
+      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(inputs, best.priced))}${loadingHere(inputs, best.priced)}${best.obstacle ? ", too long" : ""}${aimOther(inputs, best.priced)}`
       : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
-  return `${there}${aim(question, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
+  return `${there}${aim(inputs, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
 }
 
 /** Why this endpoint was chosen among several: its charges, and the next best. */
-function amongOthers({ question, finalists, findings }: Explained, chosen: Priced): string {
-  const { view, model } = question;
+function amongOthers({ inputs, finalists, findings }: Explained, chosen: Priced): string {
+  const { view, model } = inputs;
   let others = -1;
   for (let route = 0; route < model.routes.count; route++) if ((findings.kept[route] ?? 0) > 0) others++;
   if (others < 1) return "";
@@ -72,7 +72,7 @@ function amongOthers({ question, finalists, findings }: Explained, chosen: Price
   if (Math.abs(ratio - 1) >= 0.1) said.push(`${ratio.toFixed(1)} times what it promised`);
   const charged = said.length > 0 ? `, charged with ${said.join(" and ")}` : "";
   const rival = next
-    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}${aimOther(question, next.priced)}`
+    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}${aimOther(inputs, next.priced)}`
     : "";
   return `; best of ${others + 1} endpoints${charged}${rival}`;
 }
@@ -93,27 +93,27 @@ function nameOf(view: View, model: ModelView, priced: Priced): string {
 }
 
 /** "41 ms sending 96 kB after detect as jpeg-85, 38 ms running there". */
-function inParts(question: Question, priced: PricedRemote): string {
+function inParts(inputs: PlanInputs, priced: PricedRemote): string {
   const { localMs, there, down } = priced;
   const downMs = meanValue(down);
   const here = localMs >= 0.5 ? `${ms(localMs)} here, ` : "";
   const back = downMs >= 0.5 ? `, ${ms(downMs)} back` : "";
-  const first = firstThere(question, priced);
-  const thereMs = meanValue(there) - firstMs(question, priced.group, priced.route);
-  return `${here}${sending(question, priced)}${first}, ${ms(thereMs)} there${mark(runIsAssumed(question, priced))}${back}`;
+  const first = firstThere(inputs, priced);
+  const thereMs = meanValue(there) - firstMs(inputs, priced.group, priced.route);
+  return `${here}${sending(inputs, priced)}${first}, ${ms(thereMs)} there${mark(runIsAssumed(inputs, priced))}${back}`;
 }
 
 /** ", 700 ms loading there, 120 ms connecting", where that has to be done first; ", 60 ms slow start" on an idle connection. */
-function firstThere(question: Question, { group, route }: PricedRemote): string {
-  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(question, group, route);
+function firstThere(inputs: PlanInputs, { group, route }: PricedRemote): string {
+  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(inputs, group, route);
   const loading = loadMs >= 0.5 ? `, ${ms(loadMs)} loading there` : "";
   const connecting = connectMs >= 0.5 ? `, ${ms(connectMs)} connecting` : "";
   return `${loading}${connecting}${slowStartMs >= 0.5 ? `, ${ms(slowStartMs)} slow start of TCP` : ""}`;
 }
 
 /** " with 700 ms loading", where the model is not loaded here. */
-function loadingHere(question: Question, { choice }: Priced): string {
-  const loadMs = loadHereMs(question, choice, choice.from, choice.to);
+function loadingHere(inputs: PlanInputs, { choice }: Priced): string {
+  const loadMs = loadHereMs(inputs, choice, choice.from, choice.to);
   return loadMs >= 0.5 ? ` with ${ms(loadMs)} loading` : "";
 }
 
@@ -122,22 +122,22 @@ function mark(assumed: boolean): string {
   return assumed ? " (assumed, not measured yet)" : "";
 }
 
-function sending(question: Question, priced: PricedRemote): string {
+function sending(inputs: PlanInputs, priced: PricedRemote): string {
   const { group, choice, up, encodeMs } = priced;
   const cut = choice.bucket.cuts[group.from]?.id ?? "start";
   const what = cut === "start" ? "input" : `what ${cut} gives`;
   const all = Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs);
   const codecs = all.length > 1 ? [...new Set(all)] : all;
   const as = codecs.length > 0 ? ` as ${codecs.join(" and ")}` : "";
-  const assumed = mark(linkIsAssumed(question, priced));
+  const assumed = mark(linkIsAssumed(inputs, priced));
   return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}${assumed}`;
 }
 
 /** The figure of a candidate besides its usual time: its energy, its price, or its probability. */
-function aim(question: Question, priced: Priced, values: Float64Array): string {
-  const { goal, remainingMs } = question;
-  const { objective, minInTimeRatio } = question.request.limits;
-  const figure = aimFigure(question, priced, values);
+function aim(inputs: PlanInputs, priced: Priced, values: Float64Array): string {
+  const { goal, remainingMs } = inputs;
+  const { objective, minInTimeRatio } = inputs.request.limits;
+  const figure = aimFigure(inputs, priced, values);
   const about = isAmount(objective) && figure !== "" ? ` for about ${figure}` : figure;
   const estimated = objective === "energy" ? " of this device (estimated)" : "";
   if (goal.kind !== "chance" || objective === "chance" || minInTimeRatio === undefined)
@@ -146,9 +146,9 @@ function aim(question: Question, priced: Priced, values: Float64Array): string {
   return `${figure}, since nothing takes at most ${Math.round(remainingMs)} ms in ${asked}`;
 }
 
-function aimOther(question: Question, priced: Priced): string {
-  const { objective } = question.request.limits;
-  const figure = aimFigure(question, priced, priced.values);
+function aimOther(inputs: PlanInputs, priced: Priced): string {
+  const { objective } = inputs.request.limits;
+  const figure = aimFigure(inputs, priced, priced.values);
   return isAmount(objective) && figure !== "" ? ` and ${figure}` : figure;
 }
 
@@ -158,7 +158,7 @@ function isAmount(objective: Objective): boolean {
 }
 
 /** The figure of the objective; empty if the usual time is that figure. */
-function aimFigure({ goal, request, remainingMs }: Question, priced: Priced, values: Float64Array): string {
+function aimFigure({ goal, request, remainingMs }: PlanInputs, priced: Priced, values: Float64Array): string {
   const { objective } = request.limits;
   const { accuracyRatio, choice, deviceMillijoules, costMicros, carbonMicrograms } = priced;
   if (goal.kind === "chance") {
@@ -203,8 +203,8 @@ function bytes(count: number): string {
 
 /** The constraint that removed the last candidates, and a sentence that says so. */
 export function whyNone(explained: Explained): { readonly filter: FilterName; readonly because: string } {
-  const { findings, question } = explained;
-  const { request, view } = question;
+  const { findings, inputs } = explained;
+  const { request, view } = inputs;
   // If no endpoint runs the model, this device is not a candidate either. The explanation covers endpoints that have the model, if any.
   const { info } = view.device;
   const mayBe = ({ choice }: LocalCandidate): boolean => findings.candidates === 0 || choice.slowness > 0;

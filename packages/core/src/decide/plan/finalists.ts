@@ -27,7 +27,7 @@ import {
   type PricedRemote,
   priceRemote,
 } from "./priced.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
 import { judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
@@ -74,13 +74,13 @@ export interface BackUp {
 
 /** Every variant, whole and here. */
 export function localCandidates(
-  question: Question,
+  inputs: PlanInputs,
   choices: readonly Choice[],
   obstacle: LocalObstacle | undefined,
 ): readonly LocalCandidate[] {
-  const { goal, remainingMs, allowedMs } = question;
-  const { limits, ready } = question.request;
-  const { info, memoryBytes } = question.view.device;
+  const { goal, remainingMs, allowedMs } = inputs;
+  const { limits, ready } = inputs.request;
+  const { info, memoryBytes } = inputs.view.device;
   return choices.map((choice) => {
     if (obstacle) return removed(choice, obstacle.filter, obstacle.detail);
     if (!info || tierRemoves(choice.variant.tierMask, tierBit(info.tier))) {
@@ -93,7 +93,7 @@ export function localCandidates(
       return removed(
         choice,
         "unavailable",
-        elsewhereDetail(question.model.table.description, choice.variant.name),
+        elsewhereDetail(inputs.model.table.description, choice.variant.name),
       );
     }
     if (memoryRemoves(choice.bucket.headMemoryBytes[choice.to] ?? 0, memoryBytes)) {
@@ -106,7 +106,7 @@ export function localCandidates(
       return removed(choice, "agreement", agreementDetail(limits));
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))
       return removed(choice, "accuracy", accuracyDetail(limits));
-    const priced = priceLocal(question, choice);
+    const priced = priceLocal(inputs, choice);
     if (costRemoves(priced.mostMicros, limits.maxCostMicros)) {
       return removed(choice, "cost", costDetail(limits.maxCostMicros));
     }
@@ -166,17 +166,17 @@ export function bestRoutes(
  * it.
  */
 export function remoteFinalists(
-  question: Question,
+  inputs: PlanInputs,
   options: Options,
   findings: Findings,
   locals: readonly LocalCandidate[],
   random: Random,
 ): readonly Finalist[] {
-  const { request, view, model, goal } = question;
+  const { request, view, model, goal } = inputs;
   const finalists: Finalist[] = [];
   const tieRatio = request.tieRatio ?? defaultTieRatio;
   const latencyWeight = goal.kind === "sum" ? goal.weights.reduce((sum, one) => sum + one, 0) : 0;
-  const guards = goal.guarded || (isSaving(goal) && question.remainingMs < Infinity);
+  const guards = goal.guarded || (isSaving(goal) && inputs.remainingMs < Infinity);
   let best = Infinity;
   for (const route of bestRoutes(findings.bestScore, model.routes.count, finalistCount, tieRatio, random)) {
     const group = options.groups[findings.bestGroup[route] ?? -1];
@@ -186,17 +186,17 @@ export function remoteFinalists(
     const hopeless =
       !guards ||
       (best < Infinity &&
-        latencyWeight * leastMs(question, options, group, option, route) > best * (1 + tieRatio));
+        latencyWeight * leastMs(inputs, options, group, option, route) > best * (1 + tieRatio));
     if (hopeless && finalists.length > 1) continue;
-    const priced = priceRemote(question, options, group, option, route);
-    const backUp = backUpFor(question, priced, locals, finalists);
+    const priced = priceRemote(inputs, options, group, option, route);
+    const backUp = backUpFor(inputs, priced, locals, finalists);
     const endpoint = model.routes.endpoint[route] ?? -1;
     const prices = pricesAt(view.endpoints, endpoint);
     const guarded =
       !hopeless && backUp && backUpAffordable(request, priced, backUp)
-        ? guardedValues(question, priced, backUp, prices)
+        ? guardedValues(inputs, priced, backUp, prices)
         : unguarded(priced.values);
-    const score = guards ? guardedScore(question, priced, backUp, guarded) : priced.score;
+    const score = guards ? guardedScore(inputs, priced, backUp, guarded) : priced.score;
     if (score < best) best = score;
     const staying = guards ? meanWeight(goal) * guarded.stayChargedMs : 0;
     finalists.push({ priced, backUp, guarded, score, staying });
@@ -206,12 +206,12 @@ export function remoteFinalists(
 
 /** The score of a candidate with its back-up, which takes its energy and money in the share of cases in which it runs. */
 function guardedScore(
-  question: Question,
+  inputs: PlanInputs,
   priced: PricedRemote,
   backUp: BackUp | undefined,
   { values, backUpRatio, chargedMs }: Guarded,
 ): number {
-  const { goal, remainingMs, model, unpricedMicros } = question;
+  const { goal, remainingMs, model, unpricedMicros } = inputs;
   const charged = meanWeight(goal) * chargedMs;
   if (goal.isPlain) return charged + plainScore(goal, values);
   const unpriced = model.routes.unpriced[priced.route] === 1 ? unpricedMicros : 0;
@@ -221,8 +221,8 @@ function guardedScore(
       deviceMillijoules: priced.deviceMillijoules + backUpRatio * (backUp?.deviceMillijoules ?? 0),
       costMicros: priced.costMicros + unpriced + backUpRatio * (backUp?.costMicros ?? 0),
       carbonMicrograms:
-        countedMicrograms(question, priced.carbonMicrograms) +
-        (backUp && backUpRatio > 0 ? backUpRatio * countedMicrograms(question, backUp.carbonMicrograms) : 0),
+        countedMicrograms(inputs, priced.carbonMicrograms) +
+        (backUp && backUpRatio > 0 ? backUpRatio * countedMicrograms(inputs, backUp.carbonMicrograms) : 0),
       accuracyRatio: priced.accuracyRatio ?? NaN,
       agreementRatio: priced.agreementRatio,
       paceMs: 0,
@@ -245,7 +245,7 @@ export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: B
  * keeps the same rules as all legs. Finalists that leave from the same cut have the same back-up.
  */
 function backUpFor(
-  question: Question,
+  inputs: PlanInputs,
   priced: PricedRemote,
   locals: readonly LocalCandidate[],
   finalists: readonly Finalist[],
@@ -255,11 +255,11 @@ function backUpFor(
     if (one.priced.choice === priced.choice && one.priced.group.from === group.from) return one.backUp;
   }
   const same = locals.find((one) => one.choice === priced.choice && one.backUp);
-  const { device } = question.view;
+  const { device } = inputs.view;
   if (same) {
     const { choice } = same;
-    const values = localValues(question, choice, group.from, choice.to);
-    const runMs = meanValue(values) - device.queueMs - loadHereMs(question, choice, group.from, choice.to);
+    const values = localValues(inputs, choice, group.from, choice.to);
+    const runMs = meanValue(values) - device.queueMs - loadHereMs(inputs, choice, group.from, choice.to);
     const deviceMillijoules = runMs * device.activeWatts;
     const hasHead = group.from > choice.from;
     return {
@@ -267,11 +267,11 @@ function backUpFor(
       from: group.from,
       takes: hasHead ? "head" : "request",
       values,
-      head: hasHead ? localValues(question, choice, choice.from, group.from) : undefined,
+      head: hasHead ? localValues(inputs, choice, choice.from, group.from) : undefined,
       deviceMillijoules,
       costMicros: localMicros(device, runMs),
       mostMicros: mostLocalMicros(device, choice, group.from, choice.to),
-      carbonMicrograms: hereMicrograms(question.view, deviceMillijoules, true),
+      carbonMicrograms: hereMicrograms(inputs.view, deviceMillijoules, true),
     };
   }
   let best: Priced | undefined;

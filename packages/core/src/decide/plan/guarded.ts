@@ -3,7 +3,7 @@ import { estimateSize } from "../../words/estimate/index.ts";
 import { isSaving } from "../goal/index.ts";
 import type { BackUp, LocalCandidate } from "./finalists.ts";
 import type { PricedRemote } from "./priced.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { inTimeMs, meanValue } from "../table/index.ts";
 
 /** A remote candidate with its back-up. */
@@ -29,7 +29,7 @@ export interface Guarded {
  * as everywhere in beliefs.
  */
 export function guardedValues(
-  { scratch, view, goal, remainingMs }: Question,
+  { scratch, view, goal, remainingMs }: PlanInputs,
   { values: remote, tail: slowest }: Pick<PricedRemote, "values" | "tail">,
   { values: backUp, head }: BackUp,
   prices: TryPrices,
@@ -80,7 +80,7 @@ export function guardedValues(
  * or cost. A required share of met deadlines counts without back-ups, and limits on energy or cost may not allow both runs.
  */
 export function keepsDeadline(
-  { goal, request, remainingMs }: Question,
+  { goal, request, remainingMs }: PlanInputs,
   locals: readonly LocalCandidate[],
 ): boolean {
   const { minInTimeRatio, maxDeviceMillijoules, maxCostMicros } = request.limits;

@@ -16,7 +16,7 @@ import {
   type Priced,
   type PricedRemote,
 } from "./priced.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { inTimeMs, meanValue, overdueMs, pricesAt, serviceRatioAt } from "../table/index.ts";
 
 /**
@@ -25,49 +25,49 @@ import { inTimeMs, meanValue, overdueMs, pricesAt, serviceRatioAt } from "../tab
  * quicker than here. All of them passed the same filters.
  */
 export function remoteLegs(
-  question: Question,
+  inputs: PlanInputs,
   chosen: Finalist,
   finalists: readonly Finalist[],
 ): readonly Leg[] {
   const { priced, backUp, guarded } = chosen;
-  const { request } = question;
+  const { request } = inputs;
   const { group, choice } = priced;
   const legs: Leg[] = [];
   const hasHead = group.from > choice.from;
   if (hasHead)
-    legs.push(localLeg(question, "head", choice, choice.from, group.from, "request", [{ on: "begin" }]));
+    legs.push(localLeg(inputs, "head", choice, choice.from, group.from, "request", [{ on: "begin" }]));
   const first: LegId | "request" = hasHead ? "head" : "request";
   const starts: Trigger = hasHead ? { on: "done", leg: "head" } : { on: "begin" };
-  legs.push(remoteLeg(question, "remote", priced, first, [starts], "nothing", guarded.bet));
+  legs.push(remoteLeg(inputs, "remote", priced, first, [starts], "nothing", guarded.bet));
   // Before the next step at another endpoint, a new plan is made.
   const tailTo = reachedHere(choice, group.to);
   if (group.to < tailTo) {
     const done: Trigger = { on: "done", leg: "remote" };
-    legs.push(localLeg(question, "tail", choice, group.to, tailTo, "remote", [done]));
+    legs.push(localLeg(inputs, "tail", choice, group.to, tailTo, "remote", [done]));
   }
-  const endpoint = endpointOf(question, priced);
+  const endpoint = endpointOf(inputs, priced);
   const other = finalists.find(
     (one) =>
-      endpointOf(question, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
+      endpointOf(inputs, one.priced) !== endpoint && startsFrom(one.priced, priced, !backUp) !== undefined,
   );
   // Where throughput is the objective, a second run takes capacity from other requests. With energy or cost as the objective, it runs only
   // if nothing else keeps the deadline.
   const thrifty = isThrifty(request.limits.objective);
-  const spare = !thrifty && question.goal.kind !== "throughput";
-  const mayHedge = spare || question.remainingMs < Infinity;
+  const spare = !thrifty && inputs.goal.kind !== "throughput";
+  const mayHedge = spare || inputs.remainingMs < Infinity;
   const otherFirst =
     other !== undefined && (!backUp || meanValue(other.priced.values) < meanValue(backUp.values));
   if (backUp) {
     const late: Trigger = {
       on: "late",
       leg: "remote",
-      latestMs: latestStartMs(question, priced, backUp),
+      latestMs: latestStartMs(inputs, priced, backUp),
     };
     const hedges = mayHedge && backUpAffordable(request, priced, backUp);
     const failing = failed(otherFirst ? "other" : "remote");
     legs.push(
       localLeg(
-        question,
+        inputs,
         "local",
         backUp.choice,
         backUp.from,
@@ -82,25 +82,23 @@ export function remoteLegs(
   if (other) {
     const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
-    const endpointState = question.model.routes.endpoint[priced.route] ?? -1;
-    const dear = isDear(pricesAt(question.view.endpoints, endpointState));
+    const endpointState = inputs.model.routes.endpoint[priced.route] ?? -1;
+    const dear = isDear(pricesAt(inputs.view.endpoints, endpointState));
     const latestMs = Math.min(
       dear ? Infinity : overdueMs(priced.values),
-      inTimeMs(question.remainingMs, other.priced.values),
+      inTimeMs(inputs.remainingMs, other.priced.values),
     );
     const late: Trigger = { on: "late", leg: "remote", latestMs };
     const failing = failed(backUp && !otherFirst ? "local" : "remote");
     const triggers = hedges ? [late, failing] : [failing];
-    legs.push(
-      remoteLeg(question, "other", other.priced, takes, triggers, hedges ? "hedge token" : "nothing"),
-    );
+    legs.push(remoteLeg(inputs, "other", other.priced, takes, triggers, hedges ? "hedge token" : "nothing"));
   }
   return legs;
 }
 
 /** Legs of a plan that runs everything here: in two parts when the middle is worth a second look, and another endpoint should this one fail. */
 export function localLegs(
-  question: Question,
+  inputs: PlanInputs,
   priced: Priced,
   finalists: readonly Finalist[],
   pauseAt: CutId | undefined,
@@ -110,12 +108,12 @@ export function localLegs(
   const legs: Leg[] = [];
   if (pause !== undefined && pause > choice.from && pause < choice.to) {
     legs.push(
-      localLeg(question, "head", choice, choice.from, pause, "request", [{ on: "begin" }]),
-      localLeg(question, "local", choice, pause, choice.to, "head", [{ on: "done", leg: "head" }]),
+      localLeg(inputs, "head", choice, choice.from, pause, "request", [{ on: "begin" }]),
+      localLeg(inputs, "local", choice, pause, choice.to, "head", [{ on: "done", leg: "head" }]),
     );
   } else {
     const leg = localLeg(
-      question,
+      inputs,
       "local",
       choice,
       choice.from,
@@ -129,7 +127,7 @@ export function localLegs(
   const other = finalists.find((one) => startsFrom(one.priced, undefined) !== undefined);
   if (other) {
     legs.push(
-      remoteLeg(question, "other", other.priced, "request", [{ on: "failed", leg: "local" }], "nothing"),
+      remoteLeg(inputs, "other", other.priced, "request", [{ on: "failed", leg: "local" }], "nothing"),
     );
   }
   return legs;
@@ -167,23 +165,23 @@ export function waitsFor({ starts }: Leg, { id }: Leg): boolean {
 }
 
 /** The latest start of the back-up that still meets the deadline, whatever the guard decides. */
-function latestStartMs(question: Question, priced: PricedRemote, backUp: BackUp): number {
+function latestStartMs(inputs: PlanInputs, priced: PricedRemote, backUp: BackUp): number {
   const { choice, group } = priced;
   const headMs = group.from > choice.from ? localMean(choice, choice.from, group.from) : 0;
-  return inTimeMs(question.remainingMs - headMs, backUp.values);
+  return inTimeMs(inputs.remainingMs - headMs, backUp.values);
 }
 
 /** The mean run time that the endpoint itself promised. */
-function promisedMs({ view, model }: Question, { route, there, waitMs }: PricedRemote): number {
+function promisedMs({ view, model }: PlanInputs, { route, there, waitMs }: PricedRemote): number {
   const ratio = serviceRatioAt(view.endpoints, model.routes.endpoint[route] ?? -1);
   return (meanValue(there) - waitMs) / ratio;
 }
 
-function endpointOf({ view, model }: Question, priced: Priced): EndpointId {
+function endpointOf({ view, model }: PlanInputs, priced: Priced): EndpointId {
   return view.endpoints.ids[model.routes.endpoint[priced.route] ?? -1] ?? "";
 }
 
-function segmentOf({ model }: Question, choice: Choice, from: number, to: number): Segment {
+function segmentOf({ model }: PlanInputs, choice: Choice, from: number, to: number): Segment {
   const { description } = model.table;
   return {
     model: description.name,
@@ -195,14 +193,14 @@ function segmentOf({ model }: Question, choice: Choice, from: number, to: number
   };
 }
 
-function stateAt({ request }: Question, endpoint: EndpointId): Leg["state"] {
+function stateAt({ request }: PlanInputs, endpoint: EndpointId): Leg["state"] {
   const { sequence } = request;
   if (!sequence) return "none";
   return sequence.step === 0 || sequence.resident === endpoint ? "resident" : "carried";
 }
 
 function localLeg(
-  question: Question,
+  inputs: PlanInputs,
   id: LegId,
   choice: Choice,
   from: number,
@@ -212,16 +210,16 @@ function localLeg(
   known?: Float64Array,
   spends: Leg["spends"] = "nothing",
 ): Leg {
-  const { view } = question;
+  const { view } = inputs;
   const { device } = view;
-  const values = known ?? localValues(question, choice, from, to);
+  const values = known ?? localValues(inputs, choice, from, to);
   const holdsMs = meanValue(values) - device.queueMs;
-  const runMs = holdsMs - loadHereMs(question, choice, from, to);
+  const runMs = holdsMs - loadHereMs(inputs, choice, from, to);
   const endpoint = device.info?.id ?? view.self;
   const deviceMillijoules = runMs * device.activeWatts;
   const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
   const predicted: Writable<Predicted> = {
-    completionMs: keptEstimate(question, values),
+    completionMs: keptEstimate(inputs, values),
     deviceMillijoules,
     costMicros: localMicros(device, runMs),
     mostMicros: mostLocalMicros(device, choice, from, to),
@@ -232,11 +230,11 @@ function localLeg(
   if (!Number.isNaN(carbonMicrograms)) predicted.carbonMicrograms = carbonMicrograms;
   return {
     id,
-    segment: segmentOf(question, choice, from, to),
+    segment: segmentOf(inputs, choice, from, to),
     endpoint,
     takes,
     codecs: {},
-    state: stateAt(question, endpoint),
+    state: stateAt(inputs, endpoint),
     starts,
     spends,
     holdsMs: Math.max(0, holdsMs),
@@ -245,7 +243,7 @@ function localLeg(
 }
 
 function remoteLeg(
-  question: Question,
+  inputs: PlanInputs,
   id: LegId,
   priced: PricedRemote,
   takes: Leg["takes"],
@@ -253,17 +251,17 @@ function remoteLeg(
   spends: Leg["spends"],
   bet?: Bet,
 ): Leg {
-  const { view } = question;
+  const { view } = inputs;
   const { choice, group, up, there, down } = priced;
-  const endpoint = endpointOf(question, priced);
+  const endpoint = endpointOf(inputs, priced);
   const coding = choice.bucket.codings[priced.coding];
-  const values = question.scratch.beliefs.take();
+  const values = inputs.scratch.beliefs.take();
   for (let index = 0; index < values.length; index++) {
     const moving = (up[index] ?? 0) + (down[index] ?? 0);
     values[index] = moving + (there[index] ?? 0) + (priced.encoding[index] ?? 0);
   }
   const predicted: Writable<Predicted> = {
-    completionMs: keptEstimate(question, values),
+    completionMs: keptEstimate(inputs, values),
     deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
     costMicros: priced.thereMicros,
     mostMicros: priced.mostThereMicros,
@@ -274,19 +272,19 @@ function remoteLeg(
   if (!Number.isNaN(priced.thereMicrograms)) predicted.carbonMicrograms = priced.thereMicrograms;
   const leg: Writable<Leg> = {
     id,
-    segment: segmentOf(question, choice, group.from, group.to),
+    segment: segmentOf(inputs, choice, group.from, group.to),
     endpoint,
     takes,
     codecs: coding?.codecs ?? {},
-    state: stateAt(question, endpoint),
+    state: stateAt(inputs, endpoint),
     starts,
     spends,
     predicted,
     travels: {
-      upMs: keptEstimate(question, up),
-      thereMs: keptEstimate(question, there),
-      downMs: keptEstimate(question, down),
-      promisedMs: promisedMs(question, priced),
+      upMs: keptEstimate(inputs, up),
+      thereMs: keptEstimate(inputs, there),
+      downMs: keptEstimate(inputs, down),
+      promisedMs: promisedMs(inputs, priced),
     },
   };
   if (bet) leg.bet = bet;

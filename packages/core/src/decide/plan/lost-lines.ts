@@ -38,11 +38,11 @@ export function lostLines(
 /** Adds the alternatives that this device could have run. */
 function addLocal(
   lost: LostCandidate[],
-  { question, locals }: Explained,
+  { inputs, locals }: Explained,
   chosen: Priced | undefined,
   bestScore: number,
 ): void {
-  const { device, self } = question.view;
+  const { device, self } = inputs.view;
   const endpoint = device.info?.id ?? self;
   for (const { priced, obstacle, choice } of locals) {
     if (priced !== undefined && priced === chosen) continue;
@@ -57,11 +57,11 @@ function addLocal(
 /** Candidates that passed the filters and lost by score: the best of each route stands for the others. */
 function addBeaten(
   lost: LostCandidate[],
-  { question, options, findings, finalists }: Explained,
+  { inputs, options, findings, finalists }: Explained,
   chosen: Priced | undefined,
   bestScore: number,
 ): void {
-  const { view, model } = question;
+  const { view, model } = inputs;
   const { count: routes, endpoint } = model.routes;
   const { kept, bestGroup, bestOption, bestScore: scores } = findings;
   const own = chosen?.route ?? -1;
@@ -90,8 +90,8 @@ function finalistOf(finalists: readonly Finalist[], route: number): Finalist | u
 
 /** Candidates removed by filters. Equal lines are merged. */
 function addRemoved(lost: LostCandidate[], explained: Explained): void {
-  const { question, options, findings } = explained;
-  const { view, model } = question;
+  const { inputs, options, findings } = explained;
+  const { view, model } = inputs;
   const { count: routes, endpoint } = model.routes;
   const { used, columns } = findings.lost;
   const shared: (LostCandidate["why"] | undefined)[] = [];
@@ -146,7 +146,7 @@ export const noCodecs: Readonly<Record<string, string>> = {};
 /** The sentence why a filter removed the candidates of a route. */
 export function removedDetail(explained: Explained, filter: FilterName, route: number): string {
   const { options, findings } = explained;
-  const { request, view, model, remainingMs } = explained.question;
+  const { request, view, model, remainingMs } = explained.inputs;
   const endpointState = model.routes.endpoint[route] ?? -1;
   const info = view.endpoints.infos[endpointState];
   const column = findings.lost.columns[filterIndex(filter)];

@@ -21,7 +21,7 @@ import { type Priced, predictedOf } from "./priced.ts";
 import { type PlanScratch, planScratch } from "./plan-scratch.ts";
 import type { PlanRequest } from "./request.ts";
 import { noFindings, scan } from "./scan.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { type Goal, goalOf, hopeful, isOnly } from "../goal/index.ts";
 import type { View } from "./view.ts";
 
@@ -67,7 +67,7 @@ function makePlanFor(
     return { infeasible: true, filter: "unavailable", because: `no endpoint offers ${named}`, lost: [] };
   }
   const remainingMs = request.deadlineMs - nowMs;
-  const question = (goal: Goal, allowedMs: number): Question => ({
+  const inputs = (goal: Goal, allowedMs: number): PlanInputs => ({
     request,
     view,
     model,
@@ -80,37 +80,37 @@ function makePlanFor(
   });
   const { objective, minInTimeRatio } = request.limits;
   const goal = goalOf(objective, minInTimeRatio);
-  const careful = decide(question(goal, remainingMs), random);
+  const careful = decide(inputs(goal, remainingMs), random);
   if (!("infeasible" in careful) || careful.filter !== "deadline") return careful;
   const other = minInTimeRatio === undefined ? hopeful(goal) : goalOf("chance");
-  const tried = decide(question(other, remainingMs), random);
+  const tried = decide(inputs(other, remainingMs), random);
   if (!("infeasible" in tried)) return tried;
-  return request.evenLate === true && remainingMs > 0 ? decide(question(goal, Infinity), random) : careful;
+  return request.evenLate === true && remainingMs > 0 ? decide(inputs(goal, Infinity), random) : careful;
 }
 
-function decide(asked: Question, random: Random): Plan | Infeasible {
+function decide(asked: PlanInputs, random: Random): Plan | Infeasible {
   const { request, view, model, scratch } = asked;
   scratch.beliefs.clear();
   scratch.tails.clear();
   scratch.columns.clear();
   const choices = choicesOf(request, view, model);
-  const question = chargingUnknown(asked, choices);
+  const inputs = chargingUnknown(asked, choices);
   const [first] = choices;
   const held = {
     classes: first?.bucket.classes[first.from] ?? [undefined],
     reveals: first?.bucket.cuts[first.from]?.reveals ?? "input",
   } as const;
   const obstacle = localObstacle(request, view, held);
-  const alone = localCandidates(question, choices, obstacle);
+  const alone = localCandidates(inputs, choices, obstacle);
   // If no other endpoint serves the model, no tables are made for them.
   const served = model.routes.count > 0;
-  const options = served ? optionsOf(question, choices, obstacle === undefined) : noOptions;
-  const charging = chargingUnpriced(question, alone);
-  const bounded = keepsDeadline(question, alone) ? { ...charging, allowedMs: Infinity } : charging;
+  const options = served ? optionsOf(inputs, choices, obstacle === undefined) : noOptions;
+  const charging = chargingUnpriced(inputs, alone);
+  const bounded = keepsDeadline(inputs, alone) ? { ...charging, allowedMs: Infinity } : charging;
   const findings = served ? scan(bounded, options) : noFindings(scratch);
   const finalists = served ? remoteFinalists(charging, options, findings, alone, random) : [];
   const locals = besideBest(alone, finalists);
-  const explained: Explained = { question, options, findings, locals, finalists };
+  const explained: Explained = { inputs, options, findings, locals, finalists };
   // With preferred endpoints, this device may be a back-up but is not chosen itself.
   const { prefer } = request.limits;
   const here = prefer !== undefined && !(view.device.info && isOnly(prefer, view.device.info)) ? [] : locals;
@@ -120,23 +120,23 @@ function decide(asked: Question, random: Random): Plan | Infeasible {
   }
   if ("local" in chosen) {
     const { local } = chosen;
-    const legs = localLegs(question, local, finalists, pauseFor(explained, local));
+    const legs = localLegs(inputs, local, finalists, pauseFor(explained, local));
     return planOf(explained, local, local.values, local.score, legs);
   }
   const { remote } = chosen;
-  const legs = remoteLegs(question, remote, finalists);
+  const legs = remoteLegs(inputs, remote, finalists);
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
 }
 
 /** With an objective that includes cost, a candidate without a known price is chosen only if none has a price. */
-function chargingUnpriced(question: Question, locals: readonly LocalCandidate[]): Question {
-  const { goal, model, view } = question;
-  if (goal.costWeight === 0 || !model.routes.unpriced.includes(1)) return question;
+function chargingUnpriced(inputs: PlanInputs, locals: readonly LocalCandidate[]): PlanInputs {
+  const { goal, model, view } = inputs;
+  if (goal.costWeight === 0 || !model.routes.unpriced.includes(1)) return inputs;
   const pricedHere =
     view.device.info?.rates.unpriced !== true && locals.some(({ obstacle, priced }) => !obstacle && priced);
   return pricedHere || model.routes.unpriced.includes(0)
-    ? { ...question, unpricedMicros: unknownMicros }
-    : question;
+    ? { ...inputs, unpricedMicros: unknownMicros }
+    : inputs;
 }
 
 function planOf(
@@ -146,8 +146,8 @@ function planOf(
   score: number,
   legs: readonly Leg[],
 ): Plan {
-  const { question, findings, locals } = explained;
-  const { request, view } = question;
+  const { inputs, findings, locals } = explained;
+  const { request, view } = inputs;
   // Optional fields come last: literals with a spread in between are slow to make.
   const plan: Writable<Plan> = {
     schemaVersion: 1,
@@ -157,7 +157,7 @@ function planOf(
     from: request.from,
     objective: request.limits.objective,
     legs,
-    predicted: predictedOf(question, priced, values),
+    predicted: predictedOf(inputs, priced, values),
     because: request.unexplained === true ? "" : because(explained, priced, values),
     candidates: findings.candidates + locals.length,
     lost: lostLines(explained, priced, score),
@@ -168,9 +168,9 @@ function planOf(
 }
 
 /** Endpoints besides the chosen one that no filter removed: finalists by their scores, then others by theirs. */
-function alternativesOf({ question, findings, finalists }: Explained, chosen: number): readonly EndpointId[] {
-  const { routes } = question.model;
-  const { ids } = question.view.endpoints;
+function alternativesOf({ inputs, findings, finalists }: Explained, chosen: number): readonly EndpointId[] {
+  const { routes } = inputs.model;
+  const { ids } = inputs.view.endpoints;
   const byScore = finalists.toSorted((one, other) => one.score - other.score);
   const order = byScore.map(({ priced }) => priced.route);
   const { bestScore } = findings;
@@ -194,7 +194,7 @@ function alternativesOf({ question, findings, finalists }: Explained, chosen: nu
  */
 function pauseFor(explained: Explained, local: Priced): string | undefined {
   const { findings, options } = explained;
-  const { model, request } = explained.question;
+  const { model, request } = explained.inputs;
   const { itemsCut } = model.table;
   if (itemsCut === undefined || request.features.items !== undefined) return undefined;
   if (request.sequence || request.whole === true) return undefined;

@@ -19,7 +19,7 @@ import {
   sizeIndex,
 } from "../table/index.ts";
 import { localMicros } from "./cost.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { bytesMillijoules } from "../estimate/index.ts";
 
 /** Bytes of headers and tensor descriptions around a request and around a reply. */
@@ -143,8 +143,8 @@ export const noOptions: Options = {
 const returnRatio = 0.02;
 
 /** Prices everything that does not depend on the endpoint. `localAllowed` is false if rules forbid this device to take part. */
-export function optionsOf(question: Question, choices: readonly Choice[], localAllowed: boolean): Options {
-  const { request, model, scratch, goal } = question;
+export function optionsOf(inputs: PlanInputs, choices: readonly Choice[], localAllowed: boolean): Options {
+  const { request, model, scratch, goal } = inputs;
   let most = 0;
   for (const { position, bucketPosition } of choices) {
     most += model.routes.cells(position, bucketPosition)?.codingCount ?? 0;
@@ -190,7 +190,7 @@ export function optionsOf(question: Question, choices: readonly Choice[], localA
         if (reachedHere(choice, to) < choice.to && (leads ??= leadingOn(choice, cells))[to] !== 1) continue;
         if (!readyHere(request, choice, from, to)) continue;
       }
-      addGroup(options, question, choice, cells, cell, from, to);
+      addGroup(options, inputs, choice, cells, cell, from, to);
     }
   }
   return options;
@@ -238,14 +238,14 @@ export function partOf({ bucket, variant }: Choice, from: number, to: number): P
 
 function addGroup(
   options: Options,
-  question: Question,
+  inputs: PlanInputs,
   choice: Choice,
   cells: CellTable,
   cell: number,
   from: number,
   to: number,
 ): void {
-  const { request, view, model } = question;
+  const { request, view, model } = inputs;
   const { device } = view;
   const { bucket, variant } = choice;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
@@ -314,8 +314,8 @@ function addGroup(
     firstCoding: begin,
   };
   options.groups.push(group);
-  for (let index = 0; index < question.goal.readings.length; index++) {
-    readTimes(options, question.goal.readings[index] ?? meanReading, index, group, slowness);
+  for (let index = 0; index < inputs.goal.readings.length; index++) {
+    readTimes(options, inputs.goal.readings[index] ?? meanReading, index, group, slowness);
   }
 }
 

@@ -29,7 +29,7 @@ export function exclusions(
   explained: Explained,
   own?: { readonly endpoint: EndpointId; readonly filter: FilterName; readonly why: string },
 ): string {
-  const { ids } = explained.question.view.endpoints;
+  const { ids } = explained.inputs.view.endpoints;
   const furthest = furthestFilters(explained);
   const all: Exclusion[] = own ? [{ ...own, filter: filterIndex(own.filter) }] : [];
   for (const [at, endpoint] of ids.entries()) {
@@ -47,11 +47,11 @@ export function exclusions(
 }
 
 /** For each endpoint, the last filter that removed one of its candidates, with the route; -1 if there is none. */
-function furthestFilters({ question, findings }: Explained): {
+function furthestFilters({ inputs, findings }: Explained): {
   readonly filter: readonly number[];
   readonly route: readonly number[];
 } {
-  const { routes } = question.model;
+  const { routes } = inputs.model;
   const filter: number[] = [];
   const firstRoute: number[] = [];
   for (let route = 0; route < routes.count; route++) {
@@ -69,20 +69,20 @@ function furthestFilters({ question, findings }: Explained): {
 function reasonOf(explained: Explained, endpoint: EndpointId, filter: number, route: number): string {
   const name = filterOrder[filter];
   // Nothing removed it, and nothing could be priced: it takes part once it has loaded the model.
-  if (name === undefined) return explained.question.request.ready ? "it has not loaded the model yet" : "";
+  if (name === undefined) return explained.inputs.request.ready ? "it has not loaded the model yet" : "";
   const detail = removedDetail(explained, name, route);
   if (name !== "unavailable") return detail;
-  const unsaid = explained.question.model.asked?.unsaid.get(endpoint);
+  const unsaid = explained.inputs.model.poll?.failures.get(endpoint);
   return unsaid && !detail.includes(unsaid.message) ? `${detail}: ${unsaid.message}` : detail;
 }
 
 /** Why an endpoint offers nothing of the model. */
-function withoutOffer({ question }: Explained, endpoint: EndpointId): string {
-  const { asked } = question.model;
-  const unsaid = asked?.unsaid.get(endpoint);
+function withoutOffer({ inputs }: Explained, endpoint: EndpointId): string {
+  const { poll: asked } = inputs.model;
+  const unsaid = asked?.failures.get(endpoint);
   if (unsaid)
     return unsaid.reason === "deadline-exceeded" ? "its offer did not come in time" : unsaid.message;
-  const heard = asked?.heard.get(endpoint);
+  const heard = asked?.reports.get(endpoint);
   if (asked && !heard) return "waiting for its first offer";
   if (heard && !heard.knowledge) return "it does not have this model";
   return heard ? "it has another version or content of this model" : "it offers nothing of this model";

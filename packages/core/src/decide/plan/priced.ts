@@ -3,7 +3,7 @@ import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
 import { localMicros, mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
 import { type Group, type Options, partOf } from "./options.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import type { Stages } from "../goal/index.ts";
 import { type Goal, scoreOf } from "../goal/index.ts";
 import { throughputScore, stagesHere, stagesThere } from "./stages.ts";
@@ -82,7 +82,7 @@ export function isRemote(priced: Priced): priced is PricedRemote {
 
 /** Expected time to load what runs here between two cuts, in milliseconds. */
 export function loadHereMs(
-  { request: { first } }: Question,
+  { request: { first } }: PlanInputs,
   choice: Choice,
   from: number,
   to: number,
@@ -92,7 +92,7 @@ export function loadHereMs(
 
 /** Expected times to load a group at an endpoint, to connect to it, and of TCP's slow start on an open connection, in milliseconds. */
 export function firstWaitsThere(
-  { request: { first }, view, model }: Question,
+  { request: { first }, view, model }: PlanInputs,
   { choice, from, to }: Group,
   route: number,
 ): { readonly loadMs: number; readonly connectMs: number; readonly slowStartMs: number } {
@@ -103,41 +103,41 @@ export function firstWaitsThere(
 }
 
 /** Their sum. */
-export function firstMs(question: Question, group: Group, route: number): number {
-  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(question, group, route);
+export function firstMs(inputs: PlanInputs, group: Group, route: number): number {
+  const { loadMs, connectMs, slowStartMs } = firstWaitsThere(inputs, group, route);
   return loadMs + connectMs + slowStartMs;
 }
 
 const noWaits = { loadMs: 0, connectMs: 0, slowStartMs: 0 } as const;
 
 /** 16 values of what runs here between two cuts, with the wait before a run here. */
-export function localValues(question: Question, choice: Choice, from: number, to: number): Float64Array {
-  const waitMs = question.view.device.queueMs + loadHereMs(question, choice, from, to);
-  const values = question.scratch.beliefs.take().fill(waitMs);
+export function localValues(inputs: PlanInputs, choice: Choice, from: number, to: number): Float64Array {
+  const waitMs = inputs.view.device.queueMs + loadHereMs(inputs, choice, from, to);
+  const values = inputs.scratch.beliefs.take().fill(waitMs);
   addSegment(values, choice.bucket, from, to, choice.slowness);
   return values;
 }
 
 /** The whole distribution of one remote candidate, and all other figures of its plan. */
 export function priceRemote(
-  question: Question,
+  inputs: PlanInputs,
   options: Options,
   group: Group,
   option: number,
   route: number,
 ): PricedRemote {
-  const { request, view, model, goal, scratch } = question;
+  const { request, view, model, goal, scratch } = inputs;
   const { device, endpoints } = view;
   const { choice, cells } = group;
   const endpoint = model.routes.endpoint[route] ?? 0;
   const thereSlowness = model.routes.slowness[route] ?? 1;
   const decodeMs = (options.decodeMeanMs[option] ?? 0) * thereSlowness;
-  const waitMs = waitMsAt(endpoints, endpoint) + decodeMs + firstMs(question, group, route);
+  const waitMs = waitMsAt(endpoints, endpoint) + decodeMs + firstMs(inputs, group, route);
   const head = choice.from < group.from ? localMean(choice, choice.from, group.from) : 0;
   const tailMs = group.to < choice.to ? localMean(choice, group.to, choice.to) : 0;
   const localQueueMs = group.waitMs;
   const partsMs =
-    loadHereMs(question, choice, choice.from, group.from) + loadHereMs(question, choice, group.to, choice.to);
+    loadHereMs(inputs, choice, choice.from, group.from) + loadHereMs(inputs, choice, group.to, choice.to);
   const encodeMs = (options.fixedMeanMs[option] ?? 0) - head - tailMs - localQueueMs;
   const slowness = Number.isNaN(choice.slowness) ? 1 : choice.slowness;
   const serviceRow = route * cells.count + group.cell;
@@ -176,15 +176,15 @@ export function priceRemote(
     radioTimeMillijoules(device, upMs + downMs, thereMs, sharedMsAt(endpoints, endpoint)) +
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
-  const thereMicros = remoteMicros(question, options, group, option, route);
+  const thereMicros = remoteMicros(inputs, options, group, option, route);
   const costMicros = thereMicros + (options.costMicros[option] ?? 0);
-  const emittedThere = view.carbon ? thereMicrograms(question, group, route) : NaN;
+  const emittedThere = view.carbon ? thereMicrograms(inputs, group, route) : NaN;
   const carbonMicrograms = emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group));
-  const unpriced = model.routes.unpriced[route] === 1 ? question.unpricedMicros : 0;
+  const unpriced = model.routes.unpriced[route] === 1 ? inputs.unpricedMicros : 0;
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
   const paced = request.limits.objective === "throughput";
-  const stages = paced ? stagesThere(question, options, group, option, route) : undefined;
+  const stages = paced ? stagesThere(inputs, options, group, option, route) : undefined;
   return {
     route,
     choice,
@@ -201,20 +201,20 @@ export function priceRemote(
       : scoreOf(goal, judgedBy(goal, values), {
           deviceMillijoules,
           costMicros: costMicros + unpriced,
-          carbonMicrograms: countedMicrograms(question, carbonMicrograms),
+          carbonMicrograms: countedMicrograms(inputs, carbonMicrograms),
           accuracyRatio: accuracy,
           agreementRatio,
-          paceMs: stages ? throughputScore(question, stages, endpoint) : 0,
-          remainingMs: question.remainingMs,
+          paceMs: stages ? throughputScore(inputs, stages, endpoint) : 0,
+          remainingMs: inputs.remainingMs,
         }),
     stages,
     deviceMillijoules,
     costMicros,
-    mostMicros: mostMicros(question, options, group, option, route),
+    mostMicros: mostMicros(inputs, options, group, option, route),
     carbonMicrograms,
     thereMicrograms: emittedThere,
     thereMicros,
-    mostThereMicros: mostRemoteMicros(question, options, group, option, route),
+    mostThereMicros: mostRemoteMicros(inputs, options, group, option, route),
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
@@ -229,13 +229,13 @@ const leastReading = readingOf(0);
 
 /** No back-up, and no luck, makes a remote candidate quicker than this: its best case, or the best case of the rest here. */
 export function leastMs(
-  question: Question,
+  inputs: PlanInputs,
   options: Options,
   group: Group,
   option: number,
   route: number,
 ): number {
-  const { view, model } = question;
+  const { view, model } = inputs;
   const { endpoints, device } = view;
   const { choice, cells } = group;
   const { bucket } = choice;
@@ -253,7 +253,7 @@ export function leastMs(
     readBetween(endpoints.down, rows, at + group.reply.index, group.reply.fraction, leastReading) +
     service * serviceRatioAt(endpoints, endpoint) +
     waitMsAt(endpoints, endpoint) +
-    firstMs(question, group, route) +
+    firstMs(inputs, group, route) +
     segmentMs(bucket, group.to, choice.to, leastReading) * slowness;
   if (Number.isNaN(choice.slowness)) return choice.from === group.from ? 0 : remote;
   const rest = segmentMs(bucket, group.from, choice.to, leastReading) * slowness + device.queueMs;
@@ -276,10 +276,10 @@ export function localMean(choice: Choice, from: number, to: number): number {
 }
 
 /** Everything here, from one cut to another. */
-export function priceLocal(question: Question, choice: Choice): Priced {
-  const { request, view, goal } = question;
+export function priceLocal(inputs: PlanInputs, choice: Choice): Priced {
+  const { request, view, goal } = inputs;
   const { device } = view;
-  const values = localValues(question, choice, choice.from, choice.to);
+  const values = localValues(inputs, choice, choice.from, choice.to);
   const runMs = localMean(choice, choice.from, choice.to);
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
   const costMicros = localMicros(device, runMs);
@@ -296,11 +296,11 @@ export function priceLocal(question: Question, choice: Choice): Priced {
       : scoreOf(goal, judgedBy(goal, values), {
           deviceMillijoules,
           costMicros,
-          carbonMicrograms: countedMicrograms(question, carbonMicrograms),
+          carbonMicrograms: countedMicrograms(inputs, carbonMicrograms),
           accuracyRatio: accuracy ?? NaN,
           agreementRatio: choice.agreementRatio,
-          paceMs: stages ? throughputScore(question, stages, undefined) : 0,
-          remainingMs: question.remainingMs,
+          paceMs: stages ? throughputScore(inputs, stages, undefined) : 0,
+          remainingMs: inputs.remainingMs,
         }),
     stages,
     deviceMillijoules,
@@ -314,10 +314,10 @@ export function priceLocal(question: Question, choice: Choice): Priced {
 }
 
 /** The predictions of a plan, from the price of the whole and the completion with its back-up. */
-export function predictedOf(question: Question, priced: Priced, values: Float64Array): Predicted {
+export function predictedOf(inputs: PlanInputs, priced: Priced, values: Float64Array): Predicted {
   const { carbonMicrograms } = priced;
   const predicted: Predicted = {
-    completionMs: keptEstimate(question, values, isAssumed(question, priced)),
+    completionMs: keptEstimate(inputs, values, isAssumed(inputs, priced)),
     deviceMillijoules: priced.deviceMillijoules,
     costMicros: priced.costMicros,
     mostMicros: priced.mostMicros,
@@ -329,12 +329,12 @@ export function predictedOf(question: Question, priced: Priced, values: Float64A
 }
 
 /** Whether the link of a remote candidate is not measured yet. */
-export function linkIsAssumed({ view, model }: Question, { route }: Priced): boolean {
+export function linkIsAssumed({ view, model }: PlanInputs, { route }: Priced): boolean {
   return view.endpoints.assumedLink[model.routes.endpoint[route] ?? -1] === true;
 }
 
 /** Whether the run time of a candidate at its endpoint is neither measured nor promised. */
-export function runIsAssumed({ view, model }: Question, priced: Priced): boolean {
+export function runIsAssumed({ view, model }: PlanInputs, priced: Priced): boolean {
   if (!isRemote(priced)) return model.assumedHere === true;
   if (model.assumed !== true) return false;
   const at = model.routes.endpoint[priced.route] ?? -1;
@@ -343,12 +343,12 @@ export function runIsAssumed({ view, model }: Question, priced: Priced): boolean
 }
 
 /** Whether a part of the prediction is an assumption. */
-function isAssumed(question: Question, priced: Priced): boolean {
-  return runIsAssumed(question, priced) || (isRemote(priced) && linkIsAssumed(question, priced));
+function isAssumed(inputs: PlanInputs, priced: Priced): boolean {
+  return runIsAssumed(inputs, priced) || (isRemote(priced) && linkIsAssumed(inputs, priced));
 }
 
 /** 16 values as an Estimate with the time of the view; `assumed` if no measurement or promise supports them. */
-export function keptEstimate({ scratch, view }: Question, values: Float64Array, assumed = false): Estimate {
+export function keptEstimate({ scratch, view }: PlanInputs, values: Float64Array, assumed = false): Estimate {
   const own = scratch.kept.take();
   own.set(values);
   return { values: own, observedAtMs: view.atMs, origin: assumed ? "prior" : "measured" };

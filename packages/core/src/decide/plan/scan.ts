@@ -12,7 +12,7 @@ import { firstMs, loadHereMs } from "./priced.ts";
 import { type Scored, scoreOf } from "../goal/index.ts";
 import { throughputScore, stagesThere } from "./stages.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { loseOf, settleLosses, type Verdict, verdictOn, verdictsOf } from "./verdicts.ts";
 import {
   meanReading,
@@ -73,7 +73,7 @@ const deadline = filterIndex("deadline");
 
 /** The state of a scan from group to group. */
 interface Scan {
-  readonly question: Question;
+  readonly inputs: PlanInputs;
   readonly options: Options;
   readonly lost: LostTally;
   /** Energy, money or CO2 matters. */
@@ -106,14 +106,14 @@ interface Lens {
  * Visits all routes and options once, group by group and option by option, so that each option is read once and routes are read in the
  * order of memory.
  */
-export function scan(question: Question, options: Options): Findings {
-  const { request, model, scratch, goal } = question;
+export function scan(inputs: PlanInputs, options: Options): Findings {
+  const { request, model, scratch, goal } = inputs;
   const { maxDeviceMillijoules, maxCostMicros } = request.limits;
   const { count } = model.routes;
   const lost = lostTally(count, scratch);
-  const verdicts = verdictsOf(question, options, lost);
+  const verdicts = verdictsOf(inputs, options, lost);
   const state: Scan = {
-    question,
+    inputs,
     options,
     lost,
     priced:
@@ -132,7 +132,7 @@ export function scan(question: Question, options: Options): Findings {
     latencies: scratch.columns.take(goal.readings.length),
     micros: scratch.columns.take(count),
     millijoules: scratch.columns.take(count),
-    grams: goal.carbonWeight > 0 ? gramsOf(question) : none,
+    grams: goal.carbonWeight > 0 ? gramsOf(inputs) : none,
   };
   const findings = {
     bestScore: scratch.columns.filled(count, Infinity),
@@ -152,7 +152,7 @@ export function scan(question: Question, options: Options): Findings {
     if (group.first === group.end) continue;
     for (const lens of state.lenses) reachGroup(state, lens, group, verdict);
     leaveOutUnready(state, group);
-    if (question.request.first) chargeFirst(state, group);
+    if (inputs.request.first) chargeFirst(state, group);
     if (promisesLess(group)) readOffered(state, group);
     for (let option = group.first; option < group.end; option++) {
       findings.keptCount += priceOption(state, findings, group, index, option);
@@ -162,19 +162,19 @@ export function scan(question: Question, options: Options): Findings {
   return findings;
 }
 
-function gramsOf({ view, model }: Question): Float64Array {
+function gramsOf({ view, model }: PlanInputs): Float64Array {
   return Float64Array.from({ length: model.routes.count }, (_, route) => gramsAt(view, model, route));
 }
 
 /** Time there and back of a group at each route, without the option: NaN if it is not offered or is excluded. */
-function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: Verdict): void {
+function reachGroup({ inputs }: Scan, lens: Lens, group: Group, { filters }: Verdict): void {
   const { reading, thereMs } = lens;
-  const { endpoints } = question.view;
-  const { count, endpoint } = question.model.routes;
+  const { endpoints } = inputs.view;
+  const { count, endpoint } = inputs.model.routes;
   const { cells, cell } = group;
   const { service } = cells;
   const rows = count * cells.count;
-  const aroundMs = aroundOf(question, lens, group);
+  const aroundMs = aroundOf(inputs, lens, group);
   for (let route = 0; route < count; route++) {
     if ((filters[route] ?? -1) >= 0) {
       thereMs[route] = NaN;
@@ -188,8 +188,8 @@ function reachGroup({ question }: Scan, lens: Lens, group: Group, { filters }: V
 }
 
 /** Excludes routes whose endpoint would have to load the group first, where that matters. */
-function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group): void {
-  const { request, view, model } = question;
+function leaveOutUnready({ inputs, lenses }: Scan, { choice, from, to }: Group): void {
+  const { request, view, model } = inputs;
   const { ready } = request;
   if (!ready) return;
   const part = partOf(choice, from, to);
@@ -201,20 +201,19 @@ function leaveOutUnready({ question, lenses }: Scan, { choice, from, to }: Group
 }
 
 /** Adds what has to be loaded and connected first. */
-function chargeFirst({ question, lenses }: Scan, group: Group): void {
+function chargeFirst({ inputs, lenses }: Scan, group: Group): void {
   const { choice, from, to } = group;
-  const hereMs =
-    loadHereMs(question, choice, choice.from, from) + loadHereMs(question, choice, to, choice.to);
-  const { count } = question.model.routes;
+  const hereMs = loadHereMs(inputs, choice, choice.from, from) + loadHereMs(inputs, choice, to, choice.to);
+  const { count } = inputs.model.routes;
   for (let route = 0; route < count; route++) {
-    const waitMs = hereMs + firstMs(question, group, route);
+    const waitMs = hereMs + firstMs(inputs, group, route);
     for (const { thereMs } of lenses) thereMs[route] = (thereMs[route] ?? NaN) + waitMs;
   }
 }
 
 /** For each route, the wait and the transfer back. Computed once for groups with equal replies. */
 function aroundOf(
-  { view, model, scratch }: Question,
+  { view, model, scratch }: PlanInputs,
   { reading, aroundMs }: Lens,
   { reply }: Group,
 ): Float64Array {
@@ -239,8 +238,8 @@ function promisesLess({ cells, choice }: Group): boolean {
   return cells.leastAgreementRatio < choice.variant.agreementRatio;
 }
 
-function readOffered({ question, offered }: Scan, { cells, cell, choice }: Group): void {
-  const { count } = question.model.routes;
+function readOffered({ inputs, offered }: Scan, { cells, cell, choice }: Group): void {
+  const { count } = inputs.model.routes;
   for (let route = 0; route < count; route++) {
     const promised = cells.agreementRatio[route * cells.count + cell] ?? 0;
     offered[route] = Math.min(1, promised / choice.variant.agreementRatio);
@@ -259,7 +258,7 @@ function priceOption(
   option: number,
 ): number {
   const { options, lost, lenses } = state;
-  const { goal, model, allowedMs } = state.question;
+  const { goal, model, allowedMs } = state.inputs;
   const { bestScore, bestOption, bestGroup, kept } = findings;
   const { count, codecMask } = model.routes;
   const needed = options.codecMask[option] ?? 0;
@@ -291,8 +290,8 @@ function priceOption(
   return survivors;
 }
 
-function readLatency({ question, options, lenses }: Scan, lens: number, option: number): void {
-  const { view, model } = question;
+function readLatency({ inputs, options, lenses }: Scan, lens: number, option: number): void {
+  const { view, model } = inputs;
   const { reading = meanReading, thereMs = none, latencyMs = none } = lenses[lens] ?? {};
   const { up, count: endpointStates } = view.endpoints;
   const { count, endpoint, slowness } = model.routes;
@@ -308,22 +307,22 @@ function readLatency({ question, options, lenses }: Scan, lens: number, option: 
   }
 }
 
-function readCosts({ question, options, micros, millijoules }: Scan, group: Group, option: number): void {
-  const { count, endpoint } = question.model.routes;
+function readCosts({ inputs, options, micros, millijoules }: Scan, group: Group, option: number): void {
+  const { count, endpoint } = inputs.model.routes;
   for (let route = 0; route < count; route++) {
     const endpointState = endpoint[route] ?? -1;
-    micros[route] = remoteMicros(question, options, group, option, route) + (options.costMicros[option] ?? 0);
-    millijoules[route] = energyOf(question, options, group, route, endpointState, option);
+    micros[route] = remoteMicros(inputs, options, group, option, route) + (options.costMicros[option] ?? 0);
+    millijoules[route] = energyOf(inputs, options, group, route, endpointState, option);
   }
 }
 
 /** The filter that removes a candidate by a limit of the request other than the deadline, or -1. */
 function limitRemoving(state: Scan, group: Group, option: number, route: number): number {
-  const { minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = state.question.request.limits;
+  const { minAgreementRatio = 0, maxCostMicros, maxDeviceMillijoules } = state.inputs.request.limits;
   if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
   if (!state.priced) return -1;
   if (maxCostMicros !== undefined) {
-    const most = mostMicros(state.question, state.options, group, option, route);
+    const most = mostMicros(state.inputs, state.options, group, option, route);
     if (costRemoves(most, maxCostMicros)) return cost;
   }
   return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
@@ -334,13 +333,13 @@ function agreedAt({ options, offered }: Scan, group: Group, option: number, rout
 }
 
 function scoreAt(state: Scan, group: Group, option: number, route: number): number {
-  const { question, options, priced, lenses, latencies } = state;
-  const { goal, remainingMs } = question;
-  const endpointState = question.model.routes.endpoint[route] ?? -1;
+  const { inputs, options, priced, lenses, latencies } = state;
+  const { goal, remainingMs } = inputs;
+  const endpointState = inputs.model.routes.endpoint[route] ?? -1;
   for (let index = 0; index < lenses.length; index++)
     latencies[index] = lenses[index]?.latencyMs[route] ?? NaN;
   const paced = goal.kind === "throughput";
-  const unpriced = question.model.routes.unpriced[route] === 1 ? question.unpricedMicros : 0;
+  const unpriced = inputs.model.routes.unpriced[route] === 1 ? inputs.unpricedMicros : 0;
   const scored: Scored = {
     deviceMillijoules: priced ? (state.millijoules[route] ?? 0) : 0,
     costMicros: priced ? (state.micros[route] ?? 0) + unpriced : 0,
@@ -348,22 +347,22 @@ function scoreAt(state: Scan, group: Group, option: number, route: number): numb
     accuracyRatio: options.accuracyRatio[option] ?? NaN,
     agreementRatio: agreedAt(state, group, option, route),
     paceMs: paced
-      ? throughputScore(question, stagesThere(question, options, group, option, route), endpointState)
+      ? throughputScore(inputs, stagesThere(inputs, options, group, option, route), endpointState)
       : 0,
     remainingMs,
   };
   return scoreOf(goal, latencies, scored);
 }
 
-function emittedAt({ question, millijoules, grams }: Scan, group: Group, route: number): number {
-  const there = thereMicrograms(question, group, route, grams[route] ?? NaN);
-  const here = hereMicrograms(question.view, millijoules[route] ?? 0, runsHere(group));
-  return countedMicrograms(question, there + here);
+function emittedAt({ inputs, millijoules, grams }: Scan, group: Group, route: number): number {
+  const there = thereMicrograms(inputs, group, route, grams[route] ?? NaN);
+  const here = hereMicrograms(inputs.view, millijoules[route] ?? 0, runsHere(group));
+  return countedMicrograms(inputs, there + here);
 }
 
 /** Energy of this device, always by means: local parts, bytes, radio while it sends, waits and receives, idling. */
 function energyOf(
-  { view, model }: Question,
+  { view, model }: PlanInputs,
   options: Options,
   group: Group,
   route: number,

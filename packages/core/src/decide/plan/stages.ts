@@ -11,7 +11,7 @@ import {
 } from "../table/index.ts";
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 import { paceScore, type Stages } from "../goal/index.ts";
 
 /** Links are judged by their usual rate. Stalls dominate the mean of a belief, and a stream outlasts them. */
@@ -30,7 +30,7 @@ const decodedMs = 2.5e-6;
 
 /** The stages that a candidate elsewhere usually occupies: work and bytes, without queues and link delays. */
 export function stagesThere(
-  { view, model }: Question,
+  { view, model }: PlanInputs,
   options: Options,
   group: Group,
   option: number,
@@ -71,7 +71,7 @@ export function stagesHere(choice: Choice): Stages {
 
 /** Score of the objective `throughput`; `endpoint` is the position of the endpoint, undefined here. */
 export function throughputScore(
-  { request, view }: Question,
+  { request, view }: PlanInputs,
   stages: Stages,
   endpoint: number | undefined,
 ): number {

@@ -6,7 +6,7 @@ import { tierRemoves } from "./filter/tier.ts";
 import { lose, lostColumn, type LostTally } from "./lost-tally.ts";
 import type { Group, Options } from "./options.ts";
 import { endpointRules, type EndpointRules } from "./endpoint-rules.ts";
-import type { Question } from "./question.ts";
+import type { PlanInputs } from "./plan-inputs.ts";
 
 const tier = filterIndex("tier");
 const rightsFilter = filterIndex("rights");
@@ -37,7 +37,7 @@ const none: readonly Loss[] = [];
 /** The verdicts of one decision. */
 export interface Verdicts {
   readonly classSetCount: number;
-  readonly question: Question;
+  readonly inputs: PlanInputs;
   readonly rules: EndpointRules;
   readonly lost: LostTally;
   /** For each route, the filter that excludes its endpoint or its path, or -1. */
@@ -46,25 +46,25 @@ export interface Verdicts {
 }
 
 /** Looks at every endpoint and way. */
-export function verdictsOf(question: Question, options: Options, lost: LostTally): Verdicts {
-  const { request, view, model, scratch } = question;
+export function verdictsOf(inputs: PlanInputs, options: Options, lost: LostTally): Verdicts {
+  const { request, view, model, scratch } = inputs;
   const { count, endpoint } = model.routes;
   const rules = endpointRules(request, view, model, options);
   const out = scratch.columns.take(count);
   for (let route = 0; route < count; route++) out[route] = rules.removes(route, endpoint[route] ?? -1);
-  return { question, rules, lost, out, classSetCount: options.classSets.length, all: [] };
+  return { inputs, rules, lost, out, classSetCount: options.classSets.length, all: [] };
 }
 
 /** The verdict on a group: the tiers of its variant, the rights to its segment, and where its crossing may be known. */
 export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
-  const { question, rules, lost, out, all } = verdicts;
-  const { rights } = question.request;
+  const { inputs, rules, lost, out, all } = verdicts;
+  const { rights } = inputs.request;
   // Rights are for segments, so with them no two groups are alike.
   const alike = rights ? -1 : group.choice.position * verdicts.classSetCount + group.classSet;
   if (!rights) for (const one of all) if (one.alike === alike) return one;
-  const { tierBit, infos } = question.view.endpoints;
-  const { count, endpoint } = question.model.routes;
-  const filters = question.scratch.columns.take(count);
+  const { tierBit, infos } = inputs.view.endpoints;
+  const { count, endpoint } = inputs.model.routes;
+  const filters = inputs.scratch.columns.take(count);
   let keepsOut = false;
   for (let route = 0; route < count; route++) {
     const endpointState = endpoint[route] ?? -1;
@@ -99,7 +99,7 @@ function lacksRight(rights: readonly string[], group: Group, info: EndpointInfo 
  */
 export function loseOf(verdicts: Verdicts, verdict: Verdict, group: Group, index: number): number {
   const { cells, removed, size, firstCoding } = group;
-  const { count } = verdicts.question.model.routes;
+  const { count } = verdicts.inputs.model.routes;
   if (!cells.complete) return loseWhereOffered(verdicts, verdict, group, index);
   // All that are alike lose the same endpoints: once for all of them, when all are known.
   if (verdict.keepsOut) gather(verdict, -1, size, index, firstCoding);
@@ -116,13 +116,8 @@ function gather(verdict: Verdict, filter: number, count: number, group: number, 
   verdict.losses = [...verdict.losses, { filter, count, group, coding }];
 }
 
-function loseWhereOffered(
-  { question, lost }: Verdicts,
-  verdict: Verdict,
-  group: Group,
-  index: number,
-): number {
-  const { model } = question;
+function loseWhereOffered({ inputs, lost }: Verdicts, verdict: Verdict, group: Group, index: number): number {
+  const { model } = inputs;
   const { cells, cell, removed, size, firstCoding } = group;
   const rows = model.routes.count * cells.count;
   let offers = 0;
@@ -140,8 +135,8 @@ function loseWhereOffered(
 }
 
 /** Adds the collected losses, route by route. */
-export function settleLosses({ question, lost, all }: Verdicts): void {
-  const { count } = question.model.routes;
+export function settleLosses({ inputs, lost, all }: Verdicts): void {
+  const { count } = inputs.model.routes;
   for (const { filters, losses } of all) {
     for (const loss of losses) {
       for (let route = 0; route < count; route++) {

@@ -34,9 +34,9 @@ export interface DeviceView {
 /** The answers of other endpoints to the poll about a model. Only explanations read it. */
 export interface ModelPoll {
   /** Why endpoints did not answer the last poll. */
-  readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
+  readonly failures: ReadonlyMap<EndpointId, LongshoreError>;
   /** Endpoints that answered; without `knowledge` they do not have the model. */
-  readonly heard: ReadonlyMap<
+  readonly reports: ReadonlyMap<
     EndpointId,
     {
       readonly knowledge: object | undefined;
@@ -56,7 +56,7 @@ export interface ModelView {
   /** The same, and it has not run here yet. Default false. */
   readonly assumedHere?: boolean;
   /** Default: endpoints without offers are not explained. */
-  readonly asked?: ModelPoll | undefined;
+  readonly poll?: ModelPoll | undefined;
 }
 
 /** The immutable snapshot that a decision reads. */

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 import { seededRandom } from "../../words/base/index.ts";
-import { neededEndpoints, predictScale, type ScaleQuestion, blockingRatio, waitAbove } from "./needed.ts";
+import { neededEndpoints, predictScale, type ScaleInputs, blockingRatio, waitAbove } from "./needed.ts";
 import { parseScaleObjective } from "./objective.ts";
 
-const about = (over: Partial<ScaleQuestion>): ScaleQuestion => ({
+const about = (over: Partial<ScaleInputs>): ScaleInputs => ({
   rates: Float64Array.of(10),
   dispersion: 1,
   runMs: Float64Array.of(100),
@@ -56,7 +56,7 @@ it("predicts the lateness that a simulated fleet shows", () => {
 
 it("finds the fewest that keep the objective, more for more requests, for more doubt and for a stricter objective", () => {
   const easy = parseScaleObjective("p95=300ms");
-  const needed = (over: Partial<ScaleQuestion>, objective = easy): number =>
+  const needed = (over: Partial<ScaleInputs>, objective = easy): number =>
     neededEndpoints(about(over), objective).endpoints;
   for (const rate of [0.1, 1, 10, 100, 1000]) {
     const question = about({ rates: Float64Array.of(rate) });

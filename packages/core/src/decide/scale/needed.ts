@@ -1,7 +1,7 @@
 import type { ScaleObjective } from "./objective.ts";
 
 /** The belief about the requests of a model, and about one endpoint that serves them. */
-export interface ScaleQuestion {
+export interface ScaleInputs {
   /** Requests a second, equally likely values. */
   readonly rates: Float64Array;
   /** How much more arrivals vary than those of a Poisson process; at least 1. */
@@ -93,14 +93,14 @@ export function waitAbove(
  * Predicts lateness at `endpoints` endpoints. Requests are sent where they wait least, so that the fleet acts as one queue.
  */
 export function predictScale(
-  question: ScaleQuestion,
+  inputs: ScaleInputs,
   endpoints: number,
   objective: ScaleObjective,
 ): ScalePrediction {
-  const { rates, dispersion, runMs, aloneMs } = question;
+  const { rates, dispersion, runMs, aloneMs } = inputs;
   const { mean, variation } = momentsOf(runMs);
   const spread = Math.max(0.1, (dispersion + variation) / 2);
-  const slots = Math.floor(endpoints * question.slots + 1e-9);
+  const slots = Math.floor(endpoints * inputs.slots + 1e-9);
   const { latency, misses } = objective;
   const boundMs = misses?.deadlineMs ?? patience * (latency?.withinMs ?? 0);
   const usualMs = aloneMs.reduce((sum, one) => sum + one, 0) / aloneMs.length;
@@ -126,9 +126,9 @@ const beyondReach = 0.01;
  * The fewest endpoints, at least one, that keep an objective. Where even idle endpoints break it, the fewest that come within a hundredth of
  * the requests of what idle ones would do: more would not help.
  */
-export function neededEndpoints(question: ScaleQuestion, objective: ScaleObjective): Needed {
+export function neededEndpoints(inputs: ScaleInputs, objective: ScaleObjective): Needed {
   const { latency, misses } = objective;
-  const idle = predictScale({ ...question, rates: new Float64Array(1) }, 1, objective);
+  const idle = predictScale({ ...inputs, rates: new Float64Array(1) }, 1, objective);
   const mostLate = latency ? 1 - latency.ratio + 1e-9 : 1;
   const mostMissed = misses ? misses.ratio + 1e-9 : 1;
   const reachable = idle.lateRatio <= mostLate && idle.missRatio <= mostMissed;
@@ -136,13 +136,13 @@ export function neededEndpoints(question: ScaleQuestion, objective: ScaleObjecti
   const missLimit = Math.max(mostMissed, idle.missRatio > mostMissed ? idle.missRatio + beyondReach : 0);
   const keeps = ({ lateRatio, missRatio }: ScalePrediction): boolean =>
     lateRatio <= lateLimit && missRatio <= missLimit;
-  let [low, high] = [1, Math.max(1, question.most)];
-  const last = predictScale(question, high, objective);
+  let [low, high] = [1, Math.max(1, inputs.most)];
+  const last = predictScale(inputs, high, objective);
   if (!keeps(last)) return { endpoints: high, met: false, predicted: last };
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if (keeps(predictScale(question, middle, objective))) high = middle;
+    if (keeps(predictScale(inputs, middle, objective))) high = middle;
     else low = middle + 1;
   }
-  return { endpoints: low, met: reachable, predicted: predictScale(question, low, objective) };
+  return { endpoints: low, met: reachable, predicted: predictScale(inputs, low, objective) };
 }

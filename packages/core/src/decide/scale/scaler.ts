@@ -1,6 +1,6 @@
 import type { Clock } from "../../words/base/index.ts";
 import { type ArrivalForecast, arrivalForecast } from "./forecast.ts";
-import { neededEndpoints, type ScalePrediction, type ScaleQuestion } from "./needed.ts";
+import { neededEndpoints, type ScalePrediction, type ScaleInputs } from "./needed.ts";
 import type { ScaleObjective } from "./objective.ts";
 import { startTimes } from "./start-times.ts";
 
@@ -109,7 +109,7 @@ export function createScaler(parts: ScalerParts): Scaler {
   const assumed = Float64Array.of(assumedRatio * boundMs);
   const decided = new Map<Demand, ScaleDecision>();
 
-  const questionOf = ({ forecast, sample }: Demand, nowMs: number): ScaleQuestion => {
+  const questionOf = ({ forecast, sample }: Demand, nowMs: number): ScaleInputs => {
     const known = sample && sample.runMs.length > 0;
     const runMs = known ? sample.runMs : assumed;
     const mean = runMs.reduce((sum, one) => sum + one, 0) / runMs.length;
@@ -132,10 +132,10 @@ export function createScaler(parts: ScalerParts): Scaler {
       demand.held(0, 0, nowMs);
       return { ...base, needed: 0, met: true, predicted: nothing, comingRate: 0 };
     }
-    const question = questionOf(demand, nowMs);
-    const { endpoints, met, predicted } = neededEndpoints(question, objective);
+    const inputs = questionOf(demand, nowMs);
+    const { endpoints, met, predicted } = neededEndpoints(inputs, objective);
     const needed = demand.held(endpoints, holdMs, nowMs);
-    return { ...base, needed, met, predicted, comingRate: question.rates.at(-1) ?? 0 };
+    return { ...base, needed, met, predicted, comingRate: inputs.rates.at(-1) ?? 0 };
   };
 
   const now = (demand: Demand): ScaleDecision => {

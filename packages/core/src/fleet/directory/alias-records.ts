@@ -15,7 +15,7 @@ export interface AliasEntry {
 }
 
 const entryFrom: Reader<AliasEntry> = exactly({
-  schemaVersion: read.word(1),
+  schemaVersion: read.readWord(1),
   notBeforeMs: instant,
   notAfterMs: instant,
   alias: read.anyJson(8),
@@ -83,8 +83,8 @@ export function aliasRecords(ring: KeyRing | undefined): AliasRecords {
       const { body, signature } = recordFrom(raw, "the record").alias;
       const text = canonicalJson(raw as Json);
       const alias = read.objectAt(body.alias, "the record.alias.body.alias");
-      const name = read.text(128)(read.own(alias, "name"), "the name of the alias");
-      const revision = read.whole(1)(read.own(alias, "revision"), "the revision of the alias");
+      const name = read.readText(128)(read.own(alias, "name"), "the name of the alias");
+      const revision = read.readWhole(1)(read.own(alias, "revision"), "the revision of the alias");
       const id = prefix + name;
       if (kept.get(id)?.text === text) return id;
       if (body.notAfterMs <= body.notBeforeMs) refuse(id, "its time ends before it begins");

@@ -56,10 +56,10 @@ const lookEveryMs = 60_000;
 const mostTogether = 256;
 
 const savedState = read.fields({
-  schemaVersion: read.word(1),
-  confirmedWallMs: read.number(0),
+  schemaVersion: read.readWord(1),
+  confirmedWallMs: read.readNumber(0),
   records: read.list((value) => value, 100_000),
-  serials: read.dictionary(read.whole(1), 500_000),
+  serials: read.dictionary(read.readWhole(1), 500_000),
 });
 
 /** The ID that a record claims. */

@@ -9,7 +9,7 @@ import type {
 import { digestFrom, exactly, printable, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
 
-const { list, number, optional, own, text, whole, word } = read;
+const { list, readNumber, optional, own, readText, readWhole, readWord } = read;
 
 /**
  * The operator's statement about an endpoint, which bounds everything the endpoint states. The serial increases with every change, so an
@@ -72,19 +72,19 @@ export const endpointIdFrom: Reader<EndpointId> = shaped(
 /** `device` is the machine that sends the request, which lies inside every zone, so no other endpoint may be in it. */
 const zone: Reader<ZoneId> = (value, where) => {
   const found = shaped(zoneShape, 256, "a zone such as eu/de/store-7")(value, where);
-  if (found === "device") read.refuse(where, "a zone other than the asker's own device");
+  if (found === "device") read.refuseField(where, "a zone other than the asker's own device");
   return found;
 };
-const trust = word("none", "listed", "operated", "vouched");
-const state = word("none", "resident", "movable");
+const trust = readWord("none", "listed", "operated", "vouched");
+const state = readWord("none", "resident", "movable");
 /** Up to the year 9999. */
-export const instant: Reader<number> = whole(0, 253_402_300_799_999);
-const name = text(256);
-const price = number(0);
+export const instant: Reader<number> = readWhole(0, 253_402_300_799_999);
+const name = readText(256);
+const price = readNumber(0);
 
 /** A base address without credentials, query or fragment, so that it can be displayed and extended. */
 const address: Reader<string> = (value, where) => {
-  const found = text(1024)(value, where);
+  const found = readText(1024)(value, where);
   const url = URL.canParse(found) ? new URL(found) : undefined;
   if (
     !url ||
@@ -94,7 +94,7 @@ const address: Reader<string> = (value, where) => {
     url.search !== "" ||
     url.hash !== ""
   ) {
-    read.refuse(where, "an address such as http://host:port");
+    read.refuseField(where, "an address such as http://host:port");
   }
   return found;
 };
@@ -114,15 +114,15 @@ const serves = list(
 );
 
 const entryFields = exactly({
-  schemaVersion: word(1),
+  schemaVersion: readWord(1),
   id: endpointIdFrom,
-  serial: whole(1),
+  serial: readWhole(1),
   notBeforeMs: instant,
   notAfterMs: instant,
-  tier: word("device", "edge", "cloud"),
+  tier: readWord("device", "edge", "cloud"),
   zone,
   trust,
-  kind: optional(word("longshore", "oip", "json")),
+  kind: optional(readWord("longshore", "oip", "json")),
   address: optional(address),
   grpcAddress: optional(address),
   serves: optional(serves),
@@ -131,8 +131,8 @@ const entryFields = exactly({
     exactly({
       kind: name,
       name: optional(name),
-      count: optional(whole(1, 65_536)),
-      memoryBytes: optional(whole(0)),
+      count: optional(readWhole(1, 65_536)),
+      memoryBytes: optional(readWhole(0)),
     }),
   ),
   rates: optional(
@@ -155,12 +155,12 @@ export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   const found = entryFields(value, where);
   const { grpcAddress, kind = "longshore" } = found;
   if (grpcAddress !== undefined && (kind === "longshore" || new URL(grpcAddress).pathname !== "/")) {
-    read.refuse(`${where}.grpcAddress`, "an address without a path, of an endpoint of kind oip or json");
+    read.refuseField(`${where}.grpcAddress`, "an address without a path, of an endpoint of kind oip or json");
   }
   if (grpcAddress?.startsWith("http:") === true && found.address?.startsWith("https:") === true) {
-    read.refuse(`${where}.grpcAddress`, "an https address, as the endpoint's own is");
+    read.refuseField(`${where}.grpcAddress`, "an https address, as the endpoint's own is");
   }
-  if (found.notAfterMs <= found.notBeforeMs) read.refuse(`${where}.notAfterMs`, "after notBeforeMs");
+  if (found.notAfterMs <= found.notBeforeMs) read.refuseField(`${where}.notAfterMs`, "after notBeforeMs");
   return found;
 };
 

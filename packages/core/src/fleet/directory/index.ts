@@ -12,7 +12,7 @@ export { askJson } from "./exchange.ts";
 export { type JoinReply, type JoinRequest, joinRequestFrom, leaveRequestFrom } from "./join-json.ts";
 export { joinDirectory, type Membership } from "./join.ts";
 export { memorySource, type MemorySource } from "./memory-source.ts";
-export { createRegistry, type DirectoryDesk, type Registry } from "./registry.ts";
+export { createRegistry, type DirectoryApi, type Registry } from "./registry.ts";
 export { remoteSource } from "./remote-source.ts";
 export type { Directory, DirectorySnapshot } from "./seam.ts";
 export type { DirectoryMemory, RecordSink, RecordSource } from "./source.ts";

@@ -45,31 +45,31 @@ export interface DirectoryPage {
   readonly gone: readonly string[];
 }
 
-const { fields, flag, list, optional, text, whole, word } = read;
+const { fields, readFlag, list, optional, readText, readWhole, readWord } = read;
 
 export const joinRequestFrom: Reader<JoinRequest> = fields({
-  schemaVersion: word(1),
+  schemaVersion: readWord(1),
   id: endpointIdFrom,
   statement: statementFrom,
   signed: optional(signedEntryFrom),
-  tier: optional(word("device", "edge", "cloud")),
+  tier: optional(readWord("device", "edge", "cloud")),
 });
 
 export const leaveRequestFrom: Reader<{ readonly id: EndpointId }> = fields({ id: endpointIdFrom });
 
 export const joinReplyFrom: Reader<JoinReply> = fields({
-  schemaVersion: word(1),
-  leaseMs: whole(100, 86_400_000),
-  packages: list(text(80), 256),
+  schemaVersion: readWord(1),
+  leaseMs: readWhole(100, 86_400_000),
+  packages: list(readText(80), 256),
 });
 
 /** Parses a page without its records. */
 export const pageFrom: Reader<Omit<DirectoryPage, "records"> & { readonly records: readonly unknown[] }> =
   fields({
-    schemaVersion: word(1),
-    at: text(128),
-    full: flag,
-    settling: optional(flag),
+    schemaVersion: readWord(1),
+    at: readText(128),
+    full: readFlag,
+    settling: optional(readFlag),
     records: list((value: unknown) => value, 100_000),
-    gone: list(text(256), 100_000),
+    gone: list(readText(256), 100_000),
   });

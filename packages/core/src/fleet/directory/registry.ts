@@ -57,7 +57,7 @@ export interface RegistryParts extends RecordRules {
 }
 
 /** The network interface of a directory on a server. */
-export interface DirectoryDesk {
+export interface DirectoryApi {
   /** Joins, or renews the lease of a member. Throws what the record parser throws, and `not-permitted` for endpoints of other tenants. */
   join(request: unknown, tenant: TenantId): Promise<JoinReply>;
   leave(request: unknown, tenant: TenantId): void;
@@ -66,7 +66,7 @@ export interface DirectoryDesk {
 }
 
 /** Endpoints that join this process over the network, as a source of a directory. */
-export interface Registry extends RecordSource, DirectoryDesk, Disposable {}
+export interface Registry extends RecordSource, DirectoryApi, Disposable {}
 
 interface Member {
   readonly record: DirectoryRecord;

@@ -52,12 +52,12 @@ export interface PackageHeads {
 /** Name of the file in the model's folder. */
 export const headsName = "heads.json";
 
-const name = read.text(512);
-const bytes = read.whole(0, 2 ** 40);
+const name = read.readText(512);
+const bytes = read.readWhole(0, 2 ** 40);
 const specs = read.list(tensorSpecFrom, 1024);
 
 const headsFields = exactly({
-  schemaVersion: read.word(1),
+  schemaVersion: read.readWord(1),
   graphs: read.list(
     exactly({
       path: name,

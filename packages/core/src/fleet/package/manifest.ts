@@ -44,7 +44,7 @@ const pathShape = new RegExp(`^${part}(?:/${part}){0,7}$`, "i");
 const filesFrom = read.list(
   exactly({
     path: shaped(pathShape, 512, "a path of plain names such as 1/model.onnx"),
-    bytes: read.whole(0, maxPackageBytes),
+    bytes: read.readWhole(0, maxPackageBytes),
     digest: digestFrom,
   }),
   maxFiles,
@@ -54,10 +54,10 @@ const filesFrom = read.list(
 const maxInstantMs = 253_402_300_799_999;
 
 const fieldsFrom = exactly({
-  schemaVersion: read.word(1, 2),
+  schemaVersion: read.readWord(1, 2),
   model: shaped(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/, 128, "the name of a model"),
-  serial: read.optional(read.whole(1)),
-  notAfterMs: read.optional(read.whole(0, maxInstantMs)),
+  serial: read.optional(read.readWhole(1)),
+  notAfterMs: read.optional(read.readWhole(0, maxInstantMs)),
   files: filesFrom,
 });
 
@@ -65,27 +65,27 @@ const fieldsFrom = exactly({
 export const manifestFrom: Reader<PackageManifest> = (value, where) => {
   const manifest = fieldsFrom(value, where);
   const { schemaVersion, serial, notAfterMs } = manifest;
-  if (schemaVersion === 2 && serial === undefined) read.refuse(`${where}.serial`, "a serial from 1 on");
+  if (schemaVersion === 2 && serial === undefined) read.refuseField(`${where}.serial`, "a serial from 1 on");
   if (schemaVersion === 1 && (serial ?? notAfterMs) !== undefined) {
-    read.refuse(`${where}.schemaVersion`, "2 for a manifest with a serial or an end");
+    read.refuseField(`${where}.schemaVersion`, "2 for a manifest with a serial or an end");
   }
   const seen = new Set<string>();
   let total = 0;
   for (const { path, bytes } of manifest.files) {
     const folded = path.toLowerCase();
     if (seen.has(folded) || folded === manifestName)
-      read.refuse(`${where}.files`, "files of different names");
+      read.refuseField(`${where}.files`, "files of different names");
     seen.add(folded);
     total += bytes;
   }
   for (const path of seen) {
     const above = path.split("/").slice(0, -1);
     if (above.some((_, index) => seen.has(above.slice(0, index + 1).join("/")))) {
-      read.refuse(`${where}.files`, "files that are not folders, too");
+      read.refuseField(`${where}.files`, "files that are not folders, too");
     }
   }
   if (total > maxPackageBytes)
-    read.refuse(`${where}.files`, `files of at most ${maxPackageBytes} bytes together`);
+    read.refuseField(`${where}.files`, `files of at most ${maxPackageBytes} bytes together`);
   return manifest;
 };
 

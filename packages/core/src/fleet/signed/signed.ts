@@ -56,7 +56,10 @@ function signatureBytes(value: string): Uint8Array | undefined {
 }
 
 /** Parses a signature. */
-export const signatureFrom: Reader<Signature> = read.fields({ key: read.text(64), value: read.text(128) });
+export const signatureFrom: Reader<Signature> = read.fields({
+  key: read.readText(64),
+  value: read.readText(128),
+});
 
 /** Signs a body. */
 export async function sign<T extends Json>(

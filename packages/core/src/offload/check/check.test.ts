@@ -86,7 +86,7 @@ describe("an answer that is to be confirmed", () => {
         return {
           first: new Set([endpoint]),
           begun: true,
-          said: endpoint === "" ? Promise.reject(none) : Promise.resolve(said),
+          answer: endpoint === "" ? Promise.reject(none) : Promise.resolve(said),
           end: () => undefined,
         };
       },

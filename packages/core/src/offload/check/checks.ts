@@ -72,7 +72,7 @@ export interface Checks extends Disposable {
    */
   wants(answeredBy: EndpointId, bytes: number): boolean;
   /** Compares an answer with other opinions and draws the consequences. Never rejects. */
-  examine(question: AnsweredRequest): Promise<void>;
+  examine(answered: AnsweredRequest): Promise<void>;
   /** Records that answers were compared before one was returned. `why` tells how one differs from the right one. */
   compared(
     about: Subject,
@@ -178,7 +178,7 @@ export function createChecks(parts: CheckParts): Checks {
     const { proof, endpoint: endpointState } = one;
     if (!proof) return undefined;
     const golden = await goldenOf(proof.description);
-    const pair = golden?.pairs[one.asked++ % golden.pairs.length];
+    const pair = golden?.pairs[one.goldenSent++ % golden.pairs.length];
     if (!golden || !pair) return undefined;
     const variant = proof.description.variants.find(({ name }) => name === proof.segment.variant);
     const because = await askGolden(
@@ -253,20 +253,20 @@ export function createChecks(parts: CheckParts): Checks {
     difference(one.outputs, other.outputs, toleranceFor(one.agreementRatio * other.agreementRatio));
 
   async function settle(
-    question: AnsweredRequest,
+    answered: AnsweredRequest,
     first: Opinion,
     second: Opinion,
     why: string,
   ): Promise<void> {
     if (second.here || first.here) {
       const [believed, other] = second.here ? [second, first] : [first, second];
-      judge(question, other, false, believed, why);
+      judge(answered, other, false, believed, why);
       return;
     }
     const without = new Set([first.endpoint, second.endpoint]);
     const doubted = (): boolean => reputations.all.get(second.endpoint)?.quarantined === true;
     const asked = async (): Promise<Opinion | undefined> =>
-      (await question.ask({ only: "here" })) ?? (await question.ask({ without }));
+      (await answered.ask({ only: "here" })) ?? (await answered.ask({ without }));
     const third = await asked().catch((thrown: unknown) => {
       // A quarantined endpoint is judged even if the third does not answer.
       if (!doubted()) throw thrown;
@@ -275,13 +275,13 @@ export function createChecks(parts: CheckParts): Checks {
     const firstWrong = third && apart(third, first);
     const secondWrong = third && apart(third, second);
     if (third && (firstWrong === undefined) !== (secondWrong === undefined)) {
-      judge(question, first, firstWrong === undefined, third, firstWrong);
-      judge(question, second, secondWrong === undefined, third, secondWrong);
+      judge(answered, first, firstWrong === undefined, third, firstWrong);
+      judge(answered, second, secondWrong === undefined, third, secondWrong);
       return;
     }
     // A quarantined endpoint is wrong if no other endpoint agrees with it.
-    if (doubted()) judge(question, second, false, first, why);
-    else await undecided(question, [first, second]);
+    if (doubted()) judge(answered, second, false, first, why);
+    else await undecided(answered, [first, second]);
   }
 
   async function undecided({ callId, model }: Subject, opinions: readonly Opinion[]): Promise<void> {
@@ -298,18 +298,18 @@ export function createChecks(parts: CheckParts): Checks {
       ? undefined
       : [...reputations.all.values()].find((one) => one.quarantined && one.awaitsRequests);
 
-  async function examine(question: AnsweredRequest): Promise<void> {
-    const { answer } = question;
+  async function examine(answered: AnsweredRequest): Promise<void> {
+    const { answer } = answered;
     const only = awaited()?.endpoint.endpoint.info.id;
-    const second = await question.ask(
+    const second = await answered.ask(
       only === undefined ? { without: new Set([answer.endpoint]) } : { only },
     );
     if (!second || closed) return;
     const why = apart(second, answer);
     if (why === undefined) {
-      judge(question, answer, true, second);
-      judge(question, second, true, answer);
-    } else await settle(question, answer, second, why);
+      judge(answered, answer, true, second);
+      judge(answered, second, true, answer);
+    } else await settle(answered, answer, second, why);
   }
 
   return {
@@ -327,10 +327,10 @@ export function createChecks(parts: CheckParts): Checks {
       tokens -= 1;
       return true;
     },
-    async examine(question) {
+    async examine(answered) {
       underWay++;
       try {
-        await examine(question);
+        await examine(answered);
       } catch {
         // An endpoint did not answer, which its own health records: which one is right is unknown.
       } finally {

@@ -30,7 +30,7 @@ export interface ComparableAnswer<T> {
 export interface PendingAnswer<T> {
   /** The endpoint that got it first; empty for a run on this device, which is trusted. */
   readonly first: ReadonlySet<EndpointId>;
-  readonly said: Promise<ComparableAnswer<T>>;
+  readonly answer: Promise<ComparableAnswer<T>>;
   /** Whether an endpoint was found. */
   readonly begun: boolean;
   /** Called when its answer is no longer needed. */
@@ -78,7 +78,7 @@ const mostAsked = 6;
 export async function confirmed<T>(
   parts: ConfirmParts<T>,
 ): Promise<{ readonly value: T; readonly by: EndpointId | undefined }> {
-  const heard: ComparableAnswer<T>[] = [];
+  const answers: ComparableAnswer<T>[] = [];
   const failed: { readonly without: ReadonlySet<EndpointId>; readonly error: LongshoreError }[] = [];
   const underWay = new Set<PendingAnswer<T>>();
   let asked = 0;
@@ -95,9 +95,9 @@ export async function confirmed<T>(
     const asking = parts.ask({ without, late, beside });
     if (asking.begun || !beside) asked++;
     underWay.add(asking);
-    void asking.said
+    void asking.answer
       .then(
-        (said) => void heard.push(said),
+        (said) => void answers.push(said),
         (thrown: unknown) => {
           const error = LongshoreError.from(thrown, "execute", `asking for ${parts.model}`);
           // That no further endpoint was left says nothing about those under way.
@@ -117,23 +117,23 @@ export async function confirmed<T>(
   try {
     const { first } = ask(nobody);
     if (first.size > 0) ask(first);
-    for (let judged = 0; ; judged = heard.length) {
+    for (let judged = 0; ; judged = answers.length) {
       await new Promise<void>((resolve) => (news = resolve));
       const error = failed.find((one) => parts.final(one.error))?.error;
-      if (error) throw tooLate(heard, error);
-      for (let at = judged; at < heard.length; at++) {
-        const found = agreed(heard.slice(0, at + 1), parts.believesHere);
+      if (error) throw tooLate(answers, error);
+      for (let at = judged; at < answers.length; at++) {
+        const found = agreed(answers.slice(0, at + 1), parts.believesHere);
         if (!found) continue;
-        told(parts, found.one, heard);
+        told(parts, found.one, answers);
         return { value: found.one.value, by: found.other?.opinion.endpoint };
       }
-      if (over && heard.length > 0) throw unconfirmed(parts, heard, undefined, " before the deadline");
+      if (over && answers.length > 0) throw unconfirmed(parts, answers, undefined, " before the deadline");
       for (const [asking, again] of helping) if (!underWay.has(asking) && helping.delete(asking)) again();
       if (underWay.size > 0) continue;
-      const without = new Set(heard.flatMap(({ opinion, by }) => [opinion.endpoint, ...by]));
+      const without = new Set(answers.flatMap(({ opinion, by }) => [opinion.endpoint, ...by]));
       const none = failed.find((one) => [...without].every((id) => one.without.has(id)));
-      if (none && heard.length === 0) throw none.error;
-      if (none || asked >= mostAsked) throw unconfirmed(parts, heard, none?.error);
+      if (none && answers.length === 0) throw none.error;
+      if (none || asked >= mostAsked) throw unconfirmed(parts, answers, none?.error);
       ask(without);
     }
   } finally {
@@ -146,12 +146,12 @@ const nobody: ReadonlySet<EndpointId> = new Set();
 
 /** The last answer with an earlier one that agrees; alone if it was computed here. */
 function agreed<T>(
-  heard: readonly ComparableAnswer<T>[],
+  answers: readonly ComparableAnswer<T>[],
   believesHere: boolean,
 ): { readonly one: ComparableAnswer<T>; readonly other?: ComparableAnswer<T> } | undefined {
-  const last = heard.at(-1);
+  const last = answers.at(-1);
   if (!last || (believesHere && last.opinion.here)) return last && { one: last };
-  const same = heard.find((one) => one !== last && independent(one, last) && !differs(one, last));
+  const same = answers.find((one) => one !== last && independent(one, last) && !differs(one, last));
   return same && { one: same, other: last };
 }
 
@@ -175,9 +175,9 @@ function differs(one: ComparableAnswer<unknown>, other: ComparableAnswer<unknown
 function told<T>(
   parts: ConfirmParts<T>,
   right: ComparableAnswer<T>,
-  heard: readonly ComparableAnswer<T>[],
+  answers: readonly ComparableAnswer<T>[],
 ): void {
-  const others = heard.filter(({ opinion }) => opinion.endpoint !== right.opinion.endpoint);
+  const others = answers.filter(({ opinion }) => opinion.endpoint !== right.opinion.endpoint);
   parts.checks?.compared(
     parts,
     right.opinion,
@@ -187,14 +187,14 @@ function told<T>(
 
 function unconfirmed<T>(
   parts: ConfirmParts<T>,
-  heard: readonly ComparableAnswer<T>[],
+  answers: readonly ComparableAnswer<T>[],
   cause: LongshoreError | undefined,
   when = "",
 ): LongshoreError {
   // One endpoint may have answered twice.
-  const opinions = new Map(heard.map(({ opinion }) => [opinion.endpoint, opinion]));
+  const opinions = new Map(answers.map(({ opinion }) => [opinion.endpoint, opinion]));
   const endpoints = [...opinions.keys()];
-  const apart = heard.some((one, at) => heard.slice(at + 1).some((other) => independent(one, other)));
+  const apart = answers.some((one, at) => answers.slice(at + 1).some((other) => independent(one, other)));
   if (apart) parts.checks?.undecided(parts, [...opinions.values()]);
   const nobodySays = when ? `nobody said who is right${when}` : "nobody is left to say who is right";
   const what = apart
@@ -204,8 +204,8 @@ function unconfirmed<T>(
 }
 
 /** The error of an ended request with an answer that was not confirmed. */
-function tooLate(heard: readonly ComparableAnswer<unknown>[], error: LongshoreError): LongshoreError {
-  const [one] = heard;
+function tooLate(answers: readonly ComparableAnswer<unknown>[], error: LongshoreError): LongshoreError {
+  const [one] = answers;
   if (!one || error.reason !== "deadline-exceeded") return error;
   const { message } = error;
   return new LongshoreError(

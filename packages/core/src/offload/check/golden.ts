@@ -43,33 +43,33 @@ export const maxGoldenBytes: number = 32 * 2 ** 20;
 const toleranceFrom: Reader<Tolerance> = (value, where) => ({
   ...sameBody,
   ...exactly({
-    absolute: read.optional(read.number(0)),
-    relativeRatio: read.optional(read.number(0, 1)),
-    ofLargestRatio: read.optional(read.number(0, 1)),
-    strayRatio: read.optional(read.number(0, 1)),
+    absolute: read.optional(read.readNumber(0)),
+    relativeRatio: read.optional(read.readNumber(0, 1)),
+    ofLargestRatio: read.optional(read.readNumber(0, 1)),
+    strayRatio: read.optional(read.readNumber(0, 1)),
   })(value, where),
 });
 
 const binaryFrom = exactly({
-  name: read.text(defaultWireLimits.maxNameLength),
-  datatype: read.text(8),
-  shape: read.list(read.whole(0, 2 ** 31), 16),
-  base64: read.text(maxGoldenBytes),
+  name: read.readText(defaultWireLimits.maxNameLength),
+  datatype: read.readText(8),
+  shape: read.list(read.readWhole(0, 2 ** 31), 16),
+  base64: read.readText(maxGoldenBytes),
 });
 
 function tensorFrom(value: unknown, where: string): Tensor {
   if (read.own(read.objectAt(value, where), "base64") === undefined) {
     const message = new TextEncoder().encode(JSON.stringify({ inputs: [value] }));
     const [wire] = readInferRequest(message, undefined).inputs;
-    return wire ? plainTensor(wire) : read.refuse(where, "a tensor");
+    return wire ? plainTensor(wire) : read.refuseField(where, "a tensor");
   }
   const { name, datatype, shape, base64 } = binaryFrom(value, where);
-  if (!isDatatype(datatype)) read.refuse(`${where}.datatype`, "a datatype of the protocol");
+  if (!isDatatype(datatype)) read.refuseField(`${where}.datatype`, "a datatype of the protocol");
   let text: string;
   try {
     text = atob(base64);
   } catch {
-    read.refuse(`${where}.base64`, "bytes in Base64");
+    read.refuseField(`${where}.base64`, "bytes in Base64");
   }
   return tensorOf(
     name,
@@ -83,17 +83,17 @@ const tensorsFrom: Reader<Tensors> = (value, where) => {
   const tensors = read.arrayAt(value, where, 64).map((entry, at) => tensorFrom(entry, `${where}[${at}]`));
   const named = new Map(tensors.map((tensor) => [tensor.spec.name, tensor]));
   if (named.size !== tensors.length || named.size === 0)
-    read.refuse(where, "one or more tensors of different names");
+    read.refuseField(where, "one or more tensors of different names");
   return named;
 };
 
 const goldenFrom = exactly({
-  schemaVersion: read.word(1),
-  digest: read.optional(read.text(80)),
-  dataClass: read.optional(read.text(64)),
+  schemaVersion: read.readWord(1),
+  digest: read.optional(read.readText(80)),
+  dataClass: read.optional(read.readText(64)),
   pairs: read.list(
     exactly({
-      name: read.optional(read.text(128)),
+      name: read.optional(read.readText(128)),
       inputs: tensorsFrom,
       outputs: tensorsFrom,
       tolerance: read.optional(toleranceFrom),
@@ -108,7 +108,8 @@ const goldenFrom = exactly({
  */
 export function parseGolden(bytes: Uint8Array): GoldenInputs {
   try {
-    if (bytes.byteLength > maxGoldenBytes) read.refuse(goldenFile, `at most ${maxGoldenBytes} bytes long`);
+    if (bytes.byteLength > maxGoldenBytes)
+      read.refuseField(goldenFile, `at most ${maxGoldenBytes} bytes long`);
     const { digest, dataClass = "public", pairs } = goldenFrom(parseJson(bytes, goldenFile), goldenFile);
     return {
       ...(digest === undefined ? {} : { digest }),

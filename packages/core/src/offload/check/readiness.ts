@@ -6,7 +6,7 @@ import {
   LongshoreError,
   waitAtMost,
 } from "../../words/base/index.ts";
-import { neededEndpoints } from "../steps/index.ts";
+import { endpointsByStep } from "../steps/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { type EndpointState, ranOf } from "../endpoints/index.ts";
 
@@ -61,7 +61,7 @@ export function readiness(
   }
 
   async function allReady(known: KnownModel): Promise<boolean> {
-    const needed = await Promise.all(neededEndpoints(known).map((ids) => anyReady(known, ids)));
+    const needed = await Promise.all(endpointsByStep(known).map((ids) => anyReady(known, ids)));
     return needed.every(Boolean);
   }
 

@@ -23,7 +23,7 @@ export interface Reputation extends Disposable {
   /** When it last answered a golden input rightly, by model. */
   readonly provenMs: Map<string, number>;
   /** Golden inputs that it was sent. */
-  asked: number;
+  goldenSent: number;
   /** Quarantines the endpoint: it gets only requests whose answer is known. */
   quarantine(...wrong: Wrong): void;
   /** One such question was answered. */
@@ -95,7 +95,7 @@ export function reputationOf(endpointState: EndpointState, parts: ReputationPart
     proof: undefined,
     proofGone: false,
     provenMs: new Map(),
-    asked: 0,
+    goldenSent: 0,
     quarantine(...found) {
       if (sinceMs !== undefined || left) return;
       const [by, model, because] = (wrong = found);

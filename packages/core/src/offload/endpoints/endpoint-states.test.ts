@@ -56,9 +56,9 @@ it("takes no model away from an endpoint for what another one says that it has n
 it("leaves a gateway that knows who asks alone no more than before when it is let in nowhere itself", () => {
   const { endpoints, endpoint: endpointState } = endpointsWith("gateway");
   const refused = new LongshoreError("unauthenticated", "identify", "made up");
-  const unsaid = new Map([["behind", refused]]);
-  const questioned = { model: "find", version: undefined, heard: new Map(), unsaid };
-  const told = nothingKnown(questioned, { mayGrow: false, all: new Map([["behind", {}]]) }, ["device"], true);
+  const failures = new Map([["behind", refused]]);
+  const polled = { model: "find", version: undefined, reports: new Map(), failures };
+  const told = nothingKnown(polled, { mayGrow: false, all: new Map([["behind", {}]]) }, ["device"], true);
   expect(told.reason).toBe("unauthenticated");
   endpoints.failed(endpointState, undefined, told, 0, 0);
   expect(endpointState.health.unavailable(1)).toBeUndefined();

@@ -39,7 +39,7 @@ export function missingEndpoints(
   return [...found.values()];
 
   function lackingAt(id: string, state: EndpointState): readonly MissingEndpoint[] {
-    const heard = known.asked?.heard.get(id);
+    const heard = known.poll?.reports.get(id);
     const { zone, trust } = state.endpoint.info;
     if (!heard) return [{ zones: [zone], trust }];
     const offers = (known.offersBy.get(id) ?? []).filter(

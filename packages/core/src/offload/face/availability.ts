@@ -5,7 +5,7 @@ import { type Infeasible, isInfeasible, type Plan } from "../../decide/plan/inde
 import type { KnownModel } from "../models/index.ts";
 import type { Availability, Limits } from "../offloader/index.ts";
 import { callFor, confirming, type Job, type Loop, planLimits } from "../race/index.ts";
-import { neededEndpoints } from "../steps/index.ts";
+import { endpointsByStep } from "../steps/index.ts";
 
 /** Errors of the question itself. With any other error no endpoint described the model. */
 const ownErrors: ReadonlySet<Reason> = new Set(["cancelled", "invalid-input", "shutting-down"]);
@@ -88,7 +88,7 @@ function availabilityNow(
 function hasEachStep({ endpoints, parts }: Loop, known: KnownModel, nowMs: number): boolean {
   if (known.whole || !known.here) return true;
   const failingMs = endpoints.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
-  return neededEndpoints(known).every((ids) =>
+  return endpointsByStep(known).every((ids) =>
     ids.some(
       (id) =>
         endpoints.all.get(id)?.health.unavailable(nowMs) === undefined &&

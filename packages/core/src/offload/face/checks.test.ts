@@ -270,14 +270,14 @@ describe("answers that are wrong and plausible", () => {
     await clock.advance(6000);
     judge.state.fails = true;
     bad.state.lies = false;
-    const before = bad.asked.length;
-    await askUntil(() => bad.asked.length >= before + 5);
+    const before = bad.requests.length;
+    await askUntil(() => bad.requests.length >= before + 5);
     bad.state.lies = true;
-    await askUntil(() => bad.asked.length >= before + 6);
-    expect(bad.asked.length).toBe(before + 6);
+    await askUntil(() => bad.requests.length >= before + 6);
+    expect(bad.requests.length).toBe(before + 6);
     bad.state.lies = false;
     // Ten right answers in a row end a quarantine: five, a lie and six more are none.
-    await askUntil(() => bad.asked.length >= before + 12);
+    await askUntil(() => bad.requests.length >= before + 12);
     expect(events.filter(({ kind }) => kind === "endpoint-readmitted")).toEqual([]);
   });
 
@@ -441,9 +441,9 @@ describe("checks", () => {
       await ask(count, { zones: ["eu"], dataClass: "secret" });
       await clock.advance(1);
     }
-    expect(first.asked.length).toBe(30);
-    expect(elsewhere.asked).toEqual([]);
-    expect(listed.asked).toEqual([]);
+    expect(first.requests.length).toBe(30);
+    expect(elsewhere.requests).toEqual([]);
+    expect(listed.requests).toEqual([]);
   });
 
   it("take the share of requests that was said, and none of a caller who saves energy", async () => {
@@ -455,7 +455,7 @@ describe("checks", () => {
       await clock.advance(1);
     }
     const checked = (): number =>
-      [...first.asked, ...second.asked].filter(({ call }) => call.id.endsWith("-check")).length;
+      [...first.requests, ...second.requests].filter(({ call }) => call.id.endsWith("-check")).length;
     const before = checked();
     expect(before).toBeGreaterThan(8);
     expect(before).toBeLessThan(40);
@@ -475,18 +475,17 @@ describe("answers that are confirmed before they are given", () => {
     const x = give(float32Tensor("x", [1], Float32Array.of(1)));
     const first = await clock.finish(made.infer("twice", { x }, confirm));
     // What was given away is only lent to two.
-    expect([...liar!.asked, ...others[0]!.asked].map(({ inputs }) => isGiven(inputs.get("x")!))).toEqual([
-      false,
-      false,
-    ]);
+    expect(
+      [...liar!.requests, ...others[0]!.requests].map(({ inputs }) => isGiven(inputs.get("x")!)),
+    ).toEqual([false, false]);
     expect(new Set([first.where, first.confirmedBy])).toEqual(new Set(["b", "liar"]));
     expect(first.accounts.map(({ endpoint }) => endpoint).sort()).toEqual(["b", "liar"]);
     liar!.state.lies = true;
     expect((await ask(3, confirm)).y).toBe(6);
     expect(quarantines()).toEqual(["liar by agreement"]);
-    const asked = liar!.asked.length;
+    const asked = liar!.requests.length;
     for (let count = 0; count < 10; count++) expect((await ask(count, confirm)).y).toBe(2 * count);
-    expect(liar!.asked.length).toBe(asked);
+    expect(liar!.requests.length).toBe(asked);
   });
 
   it("bring an endpoint back by what it is shown, where nothing else is run twice", async () => {
@@ -561,10 +560,10 @@ describe("answers that are confirmed before they are given", () => {
     const { offloader: made, ask } = offloader(clock, [a, b, c], quiet);
     await ask(1, confirm);
     a.state.fails = true;
-    const before = b.asked.length;
+    const before = b.requests.length;
     const result = await clock.finish(made.infer("twice", { x: Float32Array.of(4) }, confirm));
     expect(new Set([result.where, result.confirmedBy])).toEqual(new Set(["b", "c"]));
-    expect(b.asked.length - before).toBe(1);
+    expect(b.requests.length - before).toBe(1);
   });
 
   it("come soon from an endpoint that is left alone for its silence, when the second opinion is silent", async () => {
@@ -584,13 +583,13 @@ describe("answers that are confirmed before they are given", () => {
     c.state.hangs = true;
     for (let count = 0; count < 3; count++) await took();
     // It is left alone for its silence, which is over, when another falls silent.
-    const asked = c.asked.length;
+    const asked = c.requests.length;
     expect(await took()).toBeLessThan(20);
-    expect(c.asked.length).toBe(asked);
+    expect(c.requests.length).toBe(asked);
     c.state.hangs = false;
     b.state.hangs = true;
     expect(await took()).toBeLessThan(150);
-    expect(c.asked.length).toBe(asked + 1);
+    expect(c.requests.length).toBe(asked + 1);
   });
 
   it("ask no endpoint twice about one request, and a third as soon as one of the two is late", async () => {
@@ -600,11 +599,13 @@ describe("answers that are confirmed before they are given", () => {
     for (let count = 0; count < 20; count++) await ask(1, confirm);
     for (const silent of endpointStates) {
       silent.state.hangs = true;
-      const before = endpointStates.map(({ asked }) => asked.length);
+      const before = endpointStates.map(({ requests: asked }) => asked.length);
       const beganMs = clock.nowMs();
       expect((await ask(3, { ...confirm, deadlineMs: 5000 })).y).toBe(6);
       expect(clock.nowMs() - beganMs).toBeLessThan(150);
-      expect(Math.max(...endpointStates.map(({ asked }, at) => asked.length - before[at]!))).toBe(1);
+      expect(Math.max(...endpointStates.map(({ requests: asked }, at) => asked.length - before[at]!))).toBe(
+        1,
+      );
       silent.state.hangs = false;
       await clock.advance(60_000);
       for (let count = 0; count < 20; count++) await ask(1, confirm);
@@ -625,14 +626,14 @@ describe("answers that are confirmed before they are given", () => {
       await ask(count, confirm);
       await clock.advance(20);
     }
-    const before = { asked: crowd.map(({ asked }) => asked.length), probes };
+    const before = { asked: crowd.map(({ requests: asked }) => asked.length), probes };
     for (const { state } of crowd) state.hangs = true;
     const caller = new AbortController();
     const inputs = { x: Float32Array.of(1) };
     const result = made.infer("twice", inputs, { ...confirm, signal: caller.signal }).catch(() => undefined);
     await clock.advance(1);
     expect(probes).toBeGreaterThan(before.probes);
-    const asked = crowd.map((one, at) => one.asked.length - before.asked[at]!);
+    const asked = crowd.map((one, at) => one.requests.length - before.asked[at]!);
     expect(asked.sort((a, b) => a - b)).toEqual([0, 1, 1]);
     caller.abort();
     await clock.finish(result);
@@ -651,10 +652,12 @@ describe("answers that are confirmed before they are given", () => {
       gate.infer(request, { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 });
     for (let count = 0; count < 20; count++) await clock.finish(ask());
     silent.state.hangs = true;
-    const before = [own, silent, good].map(({ asked }) => asked.length);
+    const before = [own, silent, good].map(({ requests: asked }) => asked.length);
     const beganMs = clock.nowMs();
     expect(valueOf((await clock.finish(ask())).outputs, "y")).toBe(2);
-    expect([own, silent, good].map(({ asked }, at) => asked.length - before[at]!)).toEqual([1, 1, 1]);
+    expect([own, silent, good].map(({ requests: asked }, at) => asked.length - before[at]!)).toEqual([
+      1, 1, 1,
+    ]);
     expect(clock.nowMs() - beganMs).toBeLessThan(1000);
   });
 
@@ -666,7 +669,7 @@ describe("answers that are confirmed before they are given", () => {
     const { ask } = offloader(clock, [first, elsewhere, listed], quiet);
     const rules = { zones: ["eu"], dataClass: "secret", ...confirm };
     await expect(ask(1, rules)).rejects.toMatchObject({ reason: "unconfirmed" });
-    expect([...elsewhere.asked, ...listed.asked]).toEqual([]);
+    expect([...elsewhere.requests, ...listed.requests]).toEqual([]);
   });
 
   it("may be the device's alone, which its own apps believe", async () => {
@@ -700,6 +703,6 @@ describe("answers that are confirmed before they are given", () => {
     // That comes beside the outputs, which are all that is compared.
     expect((await clock.finish(gate.infer(request, demanded))).confidenceRatio).toBeUndefined();
     // Those who are asked run what they are asked: confirming is for who asks them.
-    expect([...liar.asked, ...good.asked].some((asked) => asked.call.rules.confirm)).toBe(false);
+    expect([...liar.requests, ...good.requests].some((asked) => asked.call.rules.confirm)).toBe(false);
   });
 });

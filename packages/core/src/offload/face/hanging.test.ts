@@ -71,7 +71,7 @@ function server(clock: ManualClock, id: string, runMs: number) {
     progress?.acknowledged(state.fault === "hangs in the body" ? 3 : 4);
     return double.infer(request, call);
   };
-  return { ...double, asked: double.asked, infer, state };
+  return { ...double, asked: double.requests, infer, state };
 }
 
 type Server = ReturnType<typeof server>;

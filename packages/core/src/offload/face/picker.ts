@@ -266,12 +266,12 @@ class LoopPicker implements EndpointPicker {
     model: string,
     version: string | undefined,
     call: Call,
-    question: boolean,
+    isPoll: boolean,
   ): KnownModel | Promise<KnownModel> {
     const none = (why: string): LongshoreError =>
       new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: fullMs });
     if (this.#loop.endpoints.all.size === 0) throw none("no endpoint is listed at this moment");
-    const known = this.#requests.model(model, version, call, question);
+    const known = this.#requests.model(model, version, call, isPoll);
     if (!(known instanceof Promise)) return known;
     const { clock } = this.#loop;
     const { mostLearnMs = 1500 } = this.#parts;

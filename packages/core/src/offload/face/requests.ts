@@ -43,22 +43,22 @@ export class Requests {
   }
 
   /**
-   * Knowledge of a model, synchronous after its first use. Records the use. `question` means that another endpoint asks what is here,
+   * Knowledge of a model, synchronous after its first use. Records the use. `isPoll` means that another endpoint asks what is here,
    * without a run.
    */
   model(
     model: string,
     version: string | undefined,
     call: Call,
-    question = false,
+    isPoll = false,
   ): KnownModel | Promise<KnownModel> {
     const { knowledge, clock } = this.loop;
-    const now = question ? knowledge.known(model, version) : knowledge.settled(model, version);
+    const now = isPoll ? knowledge.known(model, version) : knowledge.settled(model, version);
     const used = (known: KnownModel): KnownModel => {
       knowledge.used(model, version, clock.nowMs());
       return known;
     };
-    return now ? used(now) : knowledge.learn(model, version, call, question).then(used);
+    return now ? used(now) : knowledge.learn(model, version, call, isPoll).then(used);
   }
 
   /** The one answer to a request. */

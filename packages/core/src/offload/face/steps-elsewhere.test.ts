@@ -158,7 +158,7 @@ it.each(["oip", "longshore"] as const)(
     models[0] = pipeline("find", "4");
     await refresh();
     expect(await ask("find", 9)).toBe(10);
-    expect(endpoint.asked.map(({ request: { segment } }) => segment.model)).toEqual(["far", "far", "far"]);
+    expect(endpoint.requests.map(({ request: { segment } }) => segment.model)).toEqual(["far", "far", "far"]);
   },
 );
 
@@ -235,14 +235,14 @@ it("is unavailable where one of several models of others is nowhere", async () =
   await expect(ask("find", 2)).rejects.toMatchObject({ reason: "unreachable" });
   expect(await offloader.availability("find")).toBe("unavailable");
   // The first model is not run again for what ends at the second one.
-  expect(endpoint.asked).toHaveLength(2);
+  expect(endpoint.requests).toHaveLength(2);
 });
 
 it("runs no model of others in vain where nobody has the next one", async () => {
   const { offloader, ask, endpoint } = world("oip", [pipeline("find", "1", 1, elsewhere("near"))]);
   await using _open = offloader;
   await expect(ask("find", 1)).rejects.toMatchObject({ reason: "no-endpoint" });
-  expect(endpoint.asked).toEqual([]);
+  expect(endpoint.requests).toEqual([]);
 });
 
 /** A pipeline of two steps that others have, its endpoints, and one that runs all of it in `runMs`. */
@@ -268,10 +268,10 @@ it("begins again with what it was given where only an endpoint that runs all of 
   const { offloader, ask, near, whole } = besideWhole(10_000);
   await using _open = offloader;
   expect(await ask("find", 1)).toBe(3);
-  expect(whole.asked).toEqual([]);
+  expect(whole.requests).toEqual([]);
   near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
   expect(await ask("find", 2)).toBe(4);
-  expect(whole.asked.map(({ inputs }) => [...inputs.keys()])).toEqual([["x"]]);
+  expect(whole.requests.map(({ inputs }) => [...inputs.keys()])).toEqual([["x"]]);
 });
 
 it("takes what its steps lead to while the endpoint that runs all of a pipeline hangs", async () => {
@@ -279,8 +279,8 @@ it("takes what its steps lead to while the endpoint that runs all of a pipeline 
   const { offloader, ask, near, whole, endpoint } = besideWhole(10, 2);
   await using _open = offloader;
   for (let n = 0; n < 12; n++) expect(await ask("find", n)).toBe(n + 2);
-  expect(whole.asked).toHaveLength(12);
+  expect(whole.requests).toHaveLength(12);
   whole.infer = () => new Promise(() => undefined);
   expect(await ask("find", 40)).toBe(42);
-  expect([endpoint.asked.length, near.asked.length]).toEqual([1, 1]);
+  expect([endpoint.requests.length, near.requests.length]).toEqual([1, 1]);
 });

@@ -12,7 +12,7 @@ import { hasNoRoute } from "../steps/index.ts";
 import { type ModelInUse, entryOf, versionKey, validKnowledge } from "./model-in-use.ts";
 import { nothingKnown, orNoVersion, tooSlow } from "./nothing-known.ts";
 import type { Intervals } from "./options.ts";
-import type { Questions } from "./questions.ts";
+import type { Polls } from "./polls.ts";
 import type { Rounds } from "./rounds.ts";
 import { runsNow } from "./runs-now.ts";
 
@@ -43,7 +43,7 @@ export class FirstUse {
   readonly #intervals: Intervals;
   readonly #entries: Map<string, ModelInUse>;
   readonly #endpoints: EndpointStates;
-  readonly #questions: Questions;
+  readonly #questions: Polls;
   readonly #rounds: Rounds;
 
   constructor(
@@ -51,7 +51,7 @@ export class FirstUse {
     intervals: Intervals,
     entries: Map<string, ModelInUse>,
     endpoints: EndpointStates,
-    questions: Questions,
+    questions: Polls,
     rounds: Rounds,
   ) {
     this.#clock = clock;
@@ -64,18 +64,18 @@ export class FirstUse {
   }
 
   /** See `Knowledge.learn`. */
-  async learn(model: string, version: string | undefined, call: Call, question = false): Promise<KnownModel> {
+  async learn(model: string, version: string | undefined, call: Call, isPoll = false): Promise<KnownModel> {
     const entry = entryOf(this.#entries, model, version, this.#clock.nowMs());
     const beganMs = this.#clock.nowMs();
     entry.usedAtMs = beganMs;
-    const now = question
+    const now = isPoll
       ? validKnowledge(entry, this.#endpoints.all)
       : settled(entry, this.#endpoints, this.#clock);
     if (now) return now;
     // A poll from another offloader may be part of a circle. It does not wait for answers that may wait for it, and gets the current
     // knowledge after a moment.
-    const circular = question && entry.asking !== undefined && call.path.length > 0;
-    const round = entry.asking ?? this.#rounds.ask(entry, call.path);
+    const circular = isPoll && entry.round !== undefined && call.path.length > 0;
+    const round = entry.round ?? this.#rounds.poll(entry, call.path);
     const leftMs = (): number => call.deadlineMs - this.#clock.nowMs();
     let failure: unknown;
     await this.#within(entry.localDone ?? round, leftMs(), call.abort).catch((thrown: unknown) => {
@@ -87,15 +87,20 @@ export class FirstUse {
       if (circular) await this.#within(round, Math.min(this.#intervals.firstWaitMs, leftMs()), call.abort);
       else await this.#heardOf(entry, round, call);
       // An endpoint that is overloaded at its first poll is polled a second time, since no other has the model.
-      if (hasNoRoute(entry.known) && !circular && leftMs() > 0 && [...entry.unsaid.values()].some(tooSlow)) {
-        await this.#heardOf(entry, entry.asking ?? this.#rounds.ask(entry, call.path), call);
+      if (
+        hasNoRoute(entry.known) &&
+        !circular &&
+        leftMs() > 0 &&
+        [...entry.failures.values()].some(tooSlow)
+      ) {
+        await this.#heardOf(entry, entry.round ?? this.#rounds.poll(entry, call.path), call);
       }
     }
     if (!circular && hasNoRoute(entry.known)) {
       await this.#firstOffer(
         entry,
         call,
-        question ? this.#intervals.firstWaitMs : beganMs + this.#intervals.firstOfferMs - this.#clock.nowMs(),
+        isPoll ? this.#intervals.firstWaitMs : beganMs + this.#intervals.firstOfferMs - this.#clock.nowMs(),
       );
     }
     if (!entry.known && leftMs() < earlyMs) {
@@ -105,9 +110,9 @@ export class FirstUse {
     }
     this.#rounds.keepFresh();
     // Knowledge of a model that all endpoints no longer have is useless, unless the endpoint that had it has left.
-    const none = !entry.asking && !entry.left && validKnowledge(entry, this.#endpoints.all) === undefined;
+    const none = !entry.round && !entry.left && validKnowledge(entry, this.#endpoints.all) === undefined;
     if (entry.known && !none) return entry.known;
-    if (circular && entry.asking) {
+    if (circular && entry.round) {
       // Time cures that: the round of polls is under way. The asker may have much time left.
       const { firstWaitMs } = this.#intervals;
       const why = `no endpoint behind this one described ${model} within ${firstWaitMs} ms`;
@@ -117,15 +122,15 @@ export class FirstUse {
     if (entry.news.waiting === 0) this.#entries.delete(versionKey(model, version));
     if (failure !== undefined) throw failure;
     const error = nothingKnown(entry, this.#endpoints, call.path, this.#local !== undefined);
-    throw question ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
+    throw isPoll ? error : await orNoVersion(error, version, () => this.learn(model, undefined, call));
   }
 
   /**
-   * Waits for the round of questions under way: until it is over, or the moment for further endpoints is. Leaves the request twice the
+   * Waits for the round of polls under way: until it is over, or the moment for further endpoints is. Leaves the request twice the
    * time that the quickest way known by then takes.
    */
   async #heardOf(entry: ModelInUse, round: Promise<void>, { deadlineMs, abort }: Call): Promise<void> {
-    while (entry.asking === round) {
+    while (entry.round === round) {
       const waits = entry.newUntilMs < Infinity && entry.known ? 2 * quickestMs(entry.known) : 0;
       // Nothing has to be left of no deadline. The time of the quickest way may be Infinity, too, and their difference is no number.
       const latestMs = deadlineMs === Infinity ? Infinity : deadlineMs - waits;
@@ -156,14 +161,14 @@ export class FirstUse {
    * Waits until one of these endpoints has answered a poll about the model, or answers otherwise than before; false if the deadline or,
    * without one, the time for a first offer comes first.
    */
-  async heardFrom(entry: ModelInUse, ids: readonly EndpointId[], call: Call): Promise<boolean> {
-    const before = new Map(ids.map((id) => [id, waysOf(entry.heard.get(id))]));
+  async newsFrom(entry: ModelInUse, ids: readonly EndpointId[], call: Call): Promise<boolean> {
+    const before = new Map(ids.map((id) => [id, waysOf(entry.reports.get(id))]));
     const hasSaid = (): boolean =>
-      [...before].some(([id, ways]) => entry.heard.has(id) && waysOf(entry.heard.get(id)) !== ways);
-    const wanted = ids.filter((id) => entry.heard.has(id));
+      [...before].some(([id, ways]) => entry.reports.has(id) && waysOf(entry.reports.get(id)) !== ways);
+    const wanted = ids.filter((id) => entry.reports.has(id));
     for (const id of wanted) {
       entry.wanted.set(id, 1 + (entry.wanted.get(id) ?? 0));
-      this.#rounds.askSoon(id, entry);
+      this.#rounds.pollSoon(id, entry);
     }
     try {
       await this.#newsUntil(entry, call, () => hasSaid() || !ids.some((id) => this.#endpoints.all.has(id)));
@@ -179,8 +184,8 @@ export class FirstUse {
 
   /** The same of any endpoint that has not answered yet; true also once the directory has settled. */
   async newcomer(entry: ModelInUse, call: Call): Promise<boolean> {
-    const before = new Set(entry.heard.keys());
-    const hasCome = (): boolean => [...entry.heard.keys()].some((id) => !before.has(id));
+    const before = new Set(entry.reports.keys());
+    const hasCome = (): boolean => [...entry.reports.keys()].some((id) => !before.has(id));
     await this.#newsUntil(entry, call, () => hasCome() || !this.#endpoints.settling);
     return hasCome() || !this.#endpoints.settling;
   }

@@ -5,7 +5,7 @@ import type { ModelReport, KnownModel } from "../models/index.ts";
 import { type ModelInUse, versionKey, newerOf, validKnowledge } from "./model-in-use.ts";
 import { FirstUse, settled } from "./first-use.ts";
 import { intervalsOf, type KnowledgeParts } from "./options.ts";
-import { Questions } from "./questions.ts";
+import { Polls } from "./polls.ts";
 import { roundsOf } from "./rounds.ts";
 
 /** The knowledge of this endpoint about models. It is polled off the path of requests, except for the first use of a model. */
@@ -23,9 +23,9 @@ export interface Knowledge extends Disposable {
   /**
    * The knowledge of a model, after polling if there is none. Waits for the first endpoint that can run the model, and a moment for the
    * others. Throws `unknown-model` (`unknown-version` if there is another version) if all endpoints answered that they do not have it, and
-   * `unreachable` if one did not answer in time or there is none. `question`: another endpoint polls this one, and nothing will run.
+   * `unreachable` if one did not answer in time or there is none. `isPoll`: another endpoint polls this one, and nothing will run.
    */
-  learn(model: string, version: string | undefined, call: Call, question?: boolean): Promise<KnownModel>;
+  learn(model: string, version: string | undefined, call: Call, isPoll?: boolean): Promise<KnownModel>;
   /**
    * Polls again, in one round for all that wait, until the digest differs from this one; no longer than the call lasts. If another digest
    * is known elsewhere, checks whether the model here was replaced at its source.
@@ -45,11 +45,11 @@ export interface Knowledge extends Disposable {
   /** The current knowledge of the same content, once new endpoints have answered; undefined if nothing changed. */
   newer(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /**
-   * For a request that rules keep from all endpoints: the knowledge of the same content after another round of questions, since servers
+   * For a request that rules keep from all endpoints: the knowledge of the same content after another round of polls, since servers
    * behind a gateway may have come, and one without the model may have loaded it. Undefined if there is neither, or if they were asked
    * just now.
    */
-  askedAgain(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
+  polledAgain(known: KnownModel, call: Call): Promise<KnownModel | undefined>;
   /**
    * The knowledge of a model after the round of polls that is under way, or after a new round if the last is older than the time between
    * rounds. Waits no longer than the call lasts. Without a reason to `wait` for a round under way, and without a new round: undefined.
@@ -78,9 +78,9 @@ export function knowledgeOf(
 ): Knowledge {
   const { clock } = parts;
   const intervals = intervalsOf(parts);
-  const { idleMs, askMs } = intervals;
+  const { idleMs, pollTimeoutMs: askMs } = intervals;
   const entries = new Map<string, ModelInUse>();
-  const questions = new Questions(clock, self);
+  const questions = new Polls(clock, self);
   const rounds = roundsOf(parts, intervals, entries, endpoints, questions, checks);
   const firstUse = new FirstUse(parts, intervals, entries, endpoints, questions, rounds);
   const within = (done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> =>
@@ -96,15 +96,15 @@ export function knowledgeOf(
       entry.saving = saving !== undefined;
       if (saving === "begins") return;
       const dueMs = saving ? idleMs : rounds.roundMs();
-      const due = nowMs - entry.askedAtMs > dueMs && !entry.asking;
+      const due = nowMs - entry.polledAtMs > dueMs && !entry.round;
       const beforeMs = saving ? nowMs - dueMs : Infinity;
       const quiet = due
         ? [...endpoints.all].filter(([, endpointState]) => endpointState.record.answeredAtMs < beforeMs)
         : [];
-      if (quiet.length > 0) void rounds.ask(entry, [], quiet.map(([id]) => id).values());
+      if (quiet.length > 0) void rounds.poll(entry, [], quiet.map(([id]) => id).values());
       rounds.keepFresh();
     },
-    learn: (model, version, call, question) => firstUse.learn(model, version, call, question),
+    learn: (model, version, call, isPoll) => firstUse.learn(model, version, call, isPoll),
     async renewed(model, version, digest, call) {
       const entry = entries.get(versionKey(model, version));
       const stale = (): boolean => entry?.known?.description.digest === digest;
@@ -112,18 +112,18 @@ export function knowledgeOf(
       const wait = (done: Promise<void>, mostMs = Infinity): Promise<void> =>
         within(done, Math.min(mostMs, call.deadlineMs - clock.nowMs()), call.abort);
       // The round under way may have begun before the content was replaced.
-      if (entry?.asking && stale()) await wait(entry.asking);
-      if (entry && stale() && !behind()) await wait(entry.asking ?? rounds.ask(entry, []));
+      if (entry?.round && stale()) await wait(entry.round);
+      if (entry && stale() && !behind()) await wait(entry.round ?? rounds.poll(entry, []));
       if (!entry || !parts.lookAgain || !behind()) return;
       await wait(parts.lookAgain(), askMs);
-      await wait(rounds.askLocal(entry, []));
+      await wait(rounds.pollLocal(entry, []));
     },
     async more(known, call, awaited, mayJoin) {
       const { name, version, digest } = known.description;
       const same = ({ description: of }: KnownModel): boolean =>
         of.name === name && of.version === version && of.digest === digest;
       for (const entry of entries.values()) {
-        const { asking: round, known: now } = entry;
+        const { round, known: now } = entry;
         if (!now || !same(now) || entry.newUntilMs === -Infinity || !round) continue;
         if (now === known) {
           const wait = (heard: Promise<void>): Promise<void> =>
@@ -134,7 +134,7 @@ export function knowledgeOf(
       }
       for (const entry of entries.values()) {
         if (!entry.known || !same(entry.known) || awaited.length === 0) continue;
-        const hasSaid = await firstUse.heardFrom(entry, awaited, call);
+        const hasSaid = await firstUse.newsFrom(entry, awaited, call);
         if (hasSaid && entry.known !== known && same(entry.known)) return entry.known;
       }
       for (const entry of entries.values()) {
@@ -143,16 +143,16 @@ export function knowledgeOf(
       }
       return undefined;
     },
-    async askedAgain(known, call) {
+    async polledAgain(known, call) {
       const { name, version, digest } = known.description;
       for (const entry of entries.values()) {
         const of = entry.known?.description;
         if (of?.name !== name || of.version !== version || of.digest !== digest) continue;
         const mayDiffer = ({ offers }: ModelReport): boolean =>
           offers.length === 0 || offers.some(({ path }) => path.length > 1);
-        if (![...entry.heard.values()].some(mayDiffer)) continue;
-        if (!entry.asking && clock.nowMs() - entry.askedAtMs < renewMs) continue;
-        const round = entry.asking ?? rounds.ask(entry, []);
+        if (![...entry.reports.values()].some(mayDiffer)) continue;
+        if (!entry.round && clock.nowMs() - entry.polledAtMs < renewMs) continue;
+        const round = entry.round ?? rounds.poll(entry, []);
         await within(round, Math.min(intervals.firstWaitMs, call.deadlineMs - clock.nowMs()), call.abort);
         if (entry.known && entry.known !== known) return entry.known;
       }
@@ -162,9 +162,9 @@ export function knowledgeOf(
       newerOf(entries.values(), known, (done) => within(done, call.deadlineMs - clock.nowMs(), call.abort)),
     async polled(model, version, call, wait) {
       const entry = entries.get(versionKey(model, version));
-      const isOld = entry !== undefined && clock.nowMs() - entry.askedAtMs > rounds.roundMs();
+      const isOld = entry !== undefined && clock.nowMs() - entry.polledAtMs > rounds.roundMs();
       const round =
-        (wait || isOld ? entry?.asking : undefined) ?? (entry && isOld ? rounds.ask(entry, []) : undefined);
+        (wait || isOld ? entry?.round : undefined) ?? (entry && isOld ? rounds.poll(entry, []) : undefined);
       if (!entry || !round) return undefined;
       await within(round, Math.min(askMs, call.deadlineMs - clock.nowMs()), call.abort);
       return validKnowledge(entry, endpoints.all);
@@ -172,8 +172,8 @@ export function knowledgeOf(
     async refresh() {
       await Promise.all(
         Array.from(entries.values(), async (entry) => {
-          if (entry.asking) await entry.asking;
-          await rounds.ask(entry, []);
+          if (entry.round) await entry.round;
+          await rounds.poll(entry, []);
         }),
       );
     },
@@ -181,7 +181,7 @@ export function knowledgeOf(
       for (const entry of entries.values()) {
         const of = entry.known?.description;
         if (of?.name !== model || of.version !== version || of.digest !== digest) continue;
-        if (entry.heard.delete(id)) rounds.digest(entry);
+        if (entry.reports.delete(id)) rounds.digest(entry);
       }
     },
     [Symbol.dispose]() {

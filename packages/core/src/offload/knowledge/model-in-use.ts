@@ -7,9 +7,9 @@ import type { EndpointState } from "../endpoints/index.ts";
 export interface ModelInUse {
   readonly model: string;
   readonly version: string | undefined;
-  readonly heard: Map<EndpointId, ModelReport>;
+  readonly reports: Map<EndpointId, ModelReport>;
   /** Errors of endpoints that did not answer the last poll. */
-  readonly unsaid: Map<EndpointId, LongshoreError>;
+  readonly failures: Map<EndpointId, LongshoreError>;
   /** Endpoints that failed and will be polled again on a timer. */
   readonly due: Set<EndpointId>;
   local: ModelReport | undefined;
@@ -19,22 +19,22 @@ export interface ModelInUse {
   saving: boolean;
   /** Whether the last endpoint with the model has left, and may return with it. */
   left: boolean;
-  askedAtMs: number;
-  asking: Promise<void> | undefined;
+  polledAtMs: number;
+  round: Promise<void> | undefined;
   /** Set while recent answers of endpoints wait to be merged. */
   digesting: Disposable | undefined;
   /** Whether the endpoint here answered the current round of polls. */
   localDone: Promise<void> | undefined;
   /**
    * Until when requests wait for other endpoints although the model can be run already. Infinity while nothing is known that can run it, -Infinity
-   * once the first round of questions is over.
+   * once the first round of polls is over.
    */
   newUntilMs: number;
   /** Wakes requests that wait for answers of endpoints. */
   readonly news: News;
   /** Requests that wait for another answer of an endpoint that misses servers behind it. */
   readonly wanted: Map<EndpointId, number>;
-  /** The first questions to endpoints that came when the model was in use, under way. */
+  /** The first polls to endpoints that came when the model was in use, under way. */
   readonly coming: UnderWay;
 }
 
@@ -101,16 +101,16 @@ function askedModel(model: string, version: string | undefined, nowMs: number): 
   return {
     model,
     version,
-    heard: new Map(),
-    unsaid: new Map(),
+    reports: new Map(),
+    failures: new Map(),
     due: new Set(),
     local: undefined,
     known: undefined,
     usedAtMs: nowMs,
     saving: false,
     left: false,
-    askedAtMs: -Infinity,
-    asking: undefined,
+    polledAtMs: -Infinity,
+    round: undefined,
     digesting: undefined,
     localDone: undefined,
     newUntilMs: Infinity,
@@ -127,14 +127,14 @@ export function mergeReports(
   device: DeviceSpeed,
   nowMs: number,
 ): void {
-  for (const [id, heard] of entry.heard) {
+  for (const [id, heard] of entry.reports) {
     // The endpoint has left, or was dialled again and may be another one.
     if (endpoints.get(id)?.endpoint === heard.endpoint) continue;
     entry.left ||= holds(heard);
-    entry.heard.delete(id);
+    entry.reports.delete(id);
   }
-  if ([...entry.heard.values()].some(holds)) entry.left = false;
-  entry.known = knowModel(entry.local, [...entry.heard.values()], entry.known, device, nowMs, entry);
+  if ([...entry.reports.values()].some(holds)) entry.left = false;
+  entry.known = knowModel(entry.local, [...entry.reports.values()], entry.known, device, nowMs, entry);
 }
 
 /** The knowledge of the model. Undefined if every endpoint that it came from has left; then it is learned again. */
@@ -143,7 +143,7 @@ export function validKnowledge(
   endpoints: ReadonlyMap<EndpointId, Pick<EndpointState, "endpoint">>,
 ): KnownModel | undefined {
   if (!entry?.known || entry.known.here) return entry?.known;
-  for (const [id, heard] of entry.heard) {
+  for (const [id, heard] of entry.reports) {
     if (holds(heard) && endpoints.get(id)?.endpoint === heard.endpoint) return entry.known;
   }
   return endpoints.size > 0 ? undefined : entry.known;

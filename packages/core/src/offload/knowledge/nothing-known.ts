@@ -1,14 +1,14 @@
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { ModelDescription } from "../../words/model/index.ts";
 
-/** The state of the question which endpoint has a model. */
-interface Questioned {
+/** The state of the polls about which endpoint has a model. */
+interface PolledModel {
   readonly model: string;
   readonly version: string | undefined;
   /** Endpoints that answered. */
-  readonly heard: ReadonlyMap<EndpointId, unknown>;
+  readonly reports: ReadonlyMap<EndpointId, unknown>;
   /** Errors of endpoints that did not answer. */
-  readonly unsaid: ReadonlyMap<EndpointId, LongshoreError>;
+  readonly failures: ReadonlyMap<EndpointId, LongshoreError>;
 }
 
 /** The most silent endpoints that a message names. */
@@ -24,11 +24,11 @@ export function tooSlow(error: LongshoreError | undefined): boolean {
 
 /**
  * The error if no endpoint is known to have a model. It tells apart: no endpoint has it, the directory has just started, an endpoint did not answer, an endpoint refused to
- * answer, and no endpoint is known. `path` lists the endpoints that the question came through. `runsHere` says whether this endpoint has models
+ * answer, and no endpoint is known. `path` lists the endpoints that the poll came through. `runsHere` says whether this endpoint has models
  * of its own.
  */
 export function nothingKnown(
-  { model, version, heard, unsaid }: Questioned,
+  { model, version, reports: heard, failures: unsaid }: PolledModel,
   endpoints: {
     readonly all: ReadonlyMap<EndpointId, unknown>;
     readonly mayGrow: boolean;

@@ -18,7 +18,7 @@ export interface UpkeepOptions {
    */
   readonly loadProbesPerRequest?: number;
   /** An endpoint that does not send its offers in this time counts as not answering, in milliseconds; default 3,000. */
-  readonly askMs?: number;
+  readonly pollTimeoutMs?: number;
 }
 
 /** Inputs of `knowledgeOf`. */
@@ -44,6 +44,6 @@ export function intervalsOf({ upkeep = {} }: KnowledgeParts): Intervals {
     idleMs: upkeep.idleMs ?? 60_000,
     firstWaitMs: upkeep.firstWaitMs ?? 300,
     firstOfferMs: upkeep.firstOfferMs ?? 10_000,
-    askMs: upkeep.askMs ?? 3000,
+    pollTimeoutMs: upkeep.pollTimeoutMs ?? 3000,
   };
 }

@@ -65,7 +65,7 @@ export interface KnownModel {
   /** Usual properties of its inputs; kept like the speeds. */
   readonly usual: UsualInputs;
   /** State of the polls of other endpoints. It is live, and only explanations read it. */
-  readonly asked?: ModelPoll | undefined;
+  readonly poll?: ModelPoll | undefined;
   /** Endpoints that serve it. */
   readonly servedAt: readonly string[];
 }
@@ -87,7 +87,7 @@ export function knowModel(
   before: KnownModel | undefined,
   device: DeviceSpeed,
   nowMs: number,
-  asked?: ModelPoll,
+  poll?: ModelPoll,
 ): KnownModel | undefined {
   const all = local ? [local, ...others] : others;
   const meant = all.find((one) => one.knowledge)?.knowledge ?? before;
@@ -145,7 +145,7 @@ export function knowModel(
     saidBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
     usual: kept?.usual ?? { usualItems: undefined },
-    asked,
+    poll: poll,
     servedAt: alike.map((one) => one.endpoint.info.id),
   };
 }

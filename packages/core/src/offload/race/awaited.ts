@@ -18,7 +18,7 @@ export function awaited(
   behind: boolean,
 ): readonly EndpointId[] {
   const { known, call, frame } = job;
-  const { heard } = known.asked ?? {};
+  const { reports: heard } = known.poll ?? {};
   // The next frame comes soon.
   if (!heard || frame) return [];
   const { name } = known.description;

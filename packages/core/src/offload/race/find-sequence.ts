@@ -133,8 +133,8 @@ function mayHold(id: EndpointId, { endpoint, health }: EndpointState, { known, c
   const { info } = endpoint;
   if (info.state === "none" || call.path.includes(id) || health.distrusted !== undefined) return false;
   // Of one that joined since this request began, only the live answers tell.
-  const heard = known.asked?.heard.get(id);
-  const hasIt = !heard || heard.knowledge !== undefined || known.offersBy.has(id);
+  const report = known.poll?.reports.get(id);
+  const hasIt = !report || report.knowledge !== undefined || known.offersBy.has(id);
   return mayServe(info, known.description.name) && hasIt;
 }
 

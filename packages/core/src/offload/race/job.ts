@@ -72,17 +72,17 @@ export interface Job {
   /** Retries at endpoints that failed it; undefined if each endpoint is tried once. */
   readonly again?: Retries | undefined;
   /** Fields of the request that its legs pass on. */
-  readonly asked?: RequestExtras;
+  readonly extras?: RequestExtras;
   /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
   readonly traffic?: Backlog | undefined;
 }
 
 /** Whether the body is still arriving at this endpoint. */
-export function isWaiting({ asked }: Job, { arriving }: HeldCrossing): boolean {
+export function isWaiting({ extras: asked }: Job, { arriving }: HeldCrossing): boolean {
   return arriving !== undefined && asked?.wire !== undefined && isUnderWay(asked.wire.body);
 }
 
 /** Whether the request cannot be sent anywhere else, because its body was passed on without a copy. */
-export function isUnrepeatable({ asked }: Job, { arriving }: HeldCrossing): boolean {
+export function isUnrepeatable({ extras: asked }: Job, { arriving }: HeldCrossing): boolean {
   return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

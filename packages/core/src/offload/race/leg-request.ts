@@ -12,7 +12,7 @@ import type { Job } from "./job.ts";
  * where the answer is made. An admission pass is valid only here, for the part that it was granted for.
  */
 export function legRequest(
-  { known, to, asked, sequence, held, confirm }: Job,
+  { known, to, extras: asked, sequence, held, confirm }: Job,
   leg: Leg,
   inputs: InferenceRequest["inputs"],
   { info }: Endpoint,

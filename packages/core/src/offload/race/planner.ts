@@ -78,13 +78,13 @@ export function createPlanner({
   /** The part of a model's view that changes with each run and answer. */
   function beliefsOf(
     known: KnownModel,
-  ): Required<Pick<ModelView, "localSlowness" | "asked" | "assumed" | "assumedHere">> {
+  ): Required<Pick<ModelView, "localSlowness" | "poll" | "assumed" | "assumedHere">> {
     const assumed = known.profile.measuredOn.threads === 0;
     const unrun = (speeds: KnownModel["speeds"]): boolean =>
       speeds.every((buckets) => buckets.every(({ runs }) => runs === 0));
     return {
       localSlowness: slownessHere(known),
-      asked: known.asked,
+      poll: known.poll,
       assumed,
       assumedHere: assumed && unrun(known.speeds),
     };

@@ -24,7 +24,7 @@ type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally
 export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outcome> {
   const { call, held } = job;
   // Answers are compared, so they are read here, and so is what several endpoints are sent.
-  const { wire: _wire, ...asked } = job.asked ?? {};
+  const { wire: _wire, ...asked } = job.extras ?? {};
   const here = held.arriving ? await arrived(held, held.arriving, call) : held;
   const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
   const own = { ...job, asked, held: { ...here, tensors } };
@@ -91,7 +91,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
     if (believed !== undefined) first.delete(believed);
     const end = (): void =>
       child.cancel(new LongshoreError("cancelled", "execute", "the answer was confirmed"));
-    return { first, said, begun: plan !== undefined, end };
+    return { first, answer: said, begun: plan !== undefined, end };
   };
   const { name: model } = job.known.description;
   const leftMs = call.deadlineMs - loop.clock.nowMs();

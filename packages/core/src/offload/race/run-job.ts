@@ -104,7 +104,7 @@ async function followPlans(
         );
       if (!newer && !broke && !askedAgain && isDenied(thrown)) {
         askedAgain = true;
-        newer = await loop.knowledge.askedAgain(known, job.call);
+        newer = await loop.knowledge.polledAgain(known, job.call);
       }
       renewed = broke;
       const left: Round | undefined =

@@ -41,12 +41,12 @@ export function runSecondOpinion(
   if (!checks || leg.endpoint === local?.info.id) return;
   checks.gave(leg.endpoint);
   if (leg.takes !== "request") return;
-  if (job.sequence || job.asked?.classes || job.known.description.decoupled === true) return;
+  if (job.sequence || job.extras?.classes || job.known.description.decoupled === true) return;
   if (job.purse || isThrifty(job.limits.objective) || held.cut !== leg.segment.from) return;
   if (!checks.wants(leg.endpoint, held.bytes)) return;
   // A reply that is passed on while it arrives is not kept for comparison.
   if (isArriving(response)) return;
-  const { pass: _pass, wire: _wire, ...asked } = job.asked ?? {};
+  const { pass: _pass, wire: _wire, ...asked } = job.extras ?? {};
   const again = async (): Promise<Job> => ({
     known: job.known,
     held: await own,
@@ -54,7 +54,7 @@ export function runSecondOpinion(
     limits: { ...job.limits, variant: leg.segment.variant },
     call: job.call,
     whole: true,
-    asked,
+    extras: asked,
   });
   const own = held.arriving
     ? arrived(held, held.arriving, job.call)

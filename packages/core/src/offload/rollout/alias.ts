@@ -68,36 +68,36 @@ export const defaultTrialLimits: TrialLimits = {
 const nameFrom: Reader<string> = shaped(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/, 128, "a name as models have");
 const versionFrom: Reader<string> = shaped(/^[0-9]{1,18}$/, 18, "a version: digits");
 
-const targetFrom: Reader<Target> = exactly({ version: versionFrom, digest: read.text(80) });
+const targetFrom: Reader<Target> = exactly({ version: versionFrom, digest: read.readText(80) });
 
 const limitsFrom: Reader<TrialLimits> = (value, where) => ({
   ...defaultTrialLimits,
   ...exactly({
-    errorFactor: read.optional(read.number(1, 1000)),
-    latencyFactor: read.optional(read.number(1, 1000)),
-    agreementRatio: read.optional(read.number(0, 1)),
-    minSamples: read.optional(read.whole(1, 1_000_000)),
-    falseAlarmRatio: read.optional(read.number(1e-9, 0.5)),
+    errorFactor: read.optional(read.readNumber(1, 1000)),
+    latencyFactor: read.optional(read.readNumber(1, 1000)),
+    agreementRatio: read.optional(read.readNumber(0, 1)),
+    minSamples: read.optional(read.readWhole(1, 1_000_000)),
+    falseAlarmRatio: read.optional(read.readNumber(1e-9, 0.5)),
   })(value, where),
 });
 
 const trialFrom: Reader<Trial> = exactly({
   candidate: targetFrom,
-  mode: read.word("canary", "ab", "shadow"),
-  weightRatio: read.number(0, 1),
-  by: read.word("request", "tenant", "user"),
+  mode: read.readWord("canary", "ab", "shadow"),
+  weightRatio: read.readNumber(0, 1),
+  by: read.readWord("request", "tenant", "user"),
   limits: limitsFrom,
 });
 
 /** Parses an alias from a file. */
 export const aliasFrom: Reader<Alias> = exactly({
-  schemaVersion: read.word(1),
+  schemaVersion: read.readWord(1),
   name: nameFrom,
-  revision: read.whole(1),
+  revision: read.readWhole(1),
   model: nameFrom,
   stable: targetFrom,
   trial: read.optional(trialFrom),
-  because: read.text(1000),
+  because: read.readText(1000),
 });
 
 /** A requested change of an alias. */
@@ -122,16 +122,16 @@ export interface AskedChange {
 }
 
 const startFrom = exactly({
-  do: read.word("start"),
+  do: read.readWord("start"),
   version: versionFrom,
-  mode: read.optional(read.word("canary", "ab", "shadow")),
-  weightRatio: read.optional(read.number(0, 1)),
-  by: read.optional(read.word("request", "tenant", "user")),
+  mode: read.optional(read.readWord("canary", "ab", "shadow")),
+  weightRatio: read.optional(read.readNumber(0, 1)),
+  by: read.optional(read.readWord("request", "tenant", "user")),
   limits: read.optional(limitsFrom),
 });
 
 const changeFrom: Reader<AliasChange> = (value, where) => {
-  const kind = read.word(
+  const kind = read.readWord(
     "set",
     "start",
     "promote",
@@ -139,8 +139,8 @@ const changeFrom: Reader<AliasChange> = (value, where) => {
     "remove",
   )(read.own(read.objectAt(value, where), "do"), `${where}.do`);
   if (kind === "set")
-    return exactly({ do: read.word("set"), model: nameFrom, version: versionFrom })(value, where);
-  if (kind !== "start") return exactly({ do: read.word(kind) })(value, where);
+    return exactly({ do: read.readWord("set"), model: nameFrom, version: versionFrom })(value, where);
+  if (kind !== "start") return exactly({ do: read.readWord(kind) })(value, where);
   const {
     mode = "canary",
     weightRatio = 0.05,
@@ -152,7 +152,10 @@ const changeFrom: Reader<AliasChange> = (value, where) => {
 };
 
 /** Parses a change from the network. */
-export const askedChangeFrom: Reader<AskedChange> = exactly({ revision: read.whole(0), change: changeFrom });
+export const askedChangeFrom: Reader<AskedChange> = exactly({
+  revision: read.readWhole(0),
+  change: changeFrom,
+});
 
 /** An alias as JSON. */
 export function aliasJson(alias: Alias): Json {
@@ -205,7 +208,7 @@ export async function changedAlias(
     const { version, mode, weightRatio, by, limits } = change;
     const candidate = await resolve(model, version);
     if (candidate.digest === stable.digest)
-      read.refuse("version", `one with other content than the stable version ${stable.version}`);
+      read.refuseField("version", `one with other content than the stable version ${stable.version}`);
     const because = `${mode} of version ${version} for ${+(weightRatio * 100).toFixed(3)} %`;
     return { ...next, model, stable, trial: { candidate, mode, weightRatio, by, limits }, because };
   }

@@ -56,7 +56,7 @@ it("asks here without what the request brings for the endpoint that it goes to",
   const { local, endpoint } = world(async () => tensorsOf(byte("before.value", 1)));
   await wholeAnswer(endpoint, local, all, request, call);
   const brought = (one: typeof endpoint) =>
-    one.asked.map(({ call: { mostWaitMs, idempotencyKey } }) => [mostWaitMs, idempotencyKey]);
+    one.requests.map(({ call: { mostWaitMs, idempotencyKey } }) => [mostWaitMs, idempotencyKey]);
   expect(brought(endpoint)).toEqual([[5, "key.look.0"]]);
   expect(brought(local)).toEqual([
     [undefined, undefined],
@@ -72,7 +72,7 @@ it("says of what fails here that it failed here, and of what fails there nothing
     ...told,
     endpoint: "device",
   });
-  expect(endpoint.asked).toEqual([]);
+  expect(endpoint.requests).toEqual([]);
   const well = world(async () => tensorsOf(byte("before.value", 1)));
   well.endpoint.infer = () => Promise.reject(full);
   await expect(wholeAnswer(well.endpoint, well.local, all, request, call)).rejects.toBe(full);
@@ -93,7 +93,7 @@ it("gives each request of a step behind several answers a key of its own", async
   let answers = 0;
   for await (const { outputs } of wholeAnswers(endpoint, several, all, request, call))
     answers += outputs.size;
-  expect([answers, endpoint.asked.map((one) => one.call.idempotencyKey)]).toEqual([
+  expect([answers, endpoint.requests.map((one) => one.call.idempotencyKey)]).toEqual([
     3,
     ["key.look.0", "key.look.1", "key.look.2"],
   ]);

@@ -20,7 +20,7 @@ export function hasNoRoute(known: KnownModel | undefined): boolean {
  * Groups of endpoints: a request needs one of each group. Each model that runs elsewhere only has a group of the endpoints that run it.
  * With fewer than two such models, the only group is the endpoints that serve the whole.
  */
-export function neededEndpoints(known: KnownModel): readonly (readonly EndpointId[])[] {
+export function endpointsByStep(known: KnownModel): readonly (readonly EndpointId[])[] {
   const { description, here, servedAt, offersBy } = known;
   const body = here ? description.variants[0]?.body : undefined;
   const steps = body ? stepModels(body).filter(({ run }) => run.elsewhere) : [];

@@ -67,15 +67,15 @@ it("asks once for each element of a list whose elements differ in shape, each wi
   const { outputs, account } = await runStep(there, step, asked(...lines), call);
   const given = splitElements(outputs.get("one.y")!).map((one) => [...numericView(one)]);
   expect(given).toEqual(lines.map((one) => [...numericView(one)].map((value) => Number(value) * 2)));
-  expect(new Set(there.asked.map((one) => one.call.idempotencyKey)).size).toBe(12);
-  expect(there.asked.every(({ request }) => request.sequence === undefined)).toBe(true);
+  expect(new Set(there.requests.map((one) => one.call.idempotencyKey)).size).toBe(12);
+  expect(there.requests.every(({ request }) => request.sequence === undefined)).toBe(true);
   expect(account).toMatchObject({ endpoint: "there", segment });
 });
 
 it("gives an empty list of the right rank where there are no elements, and asks nobody", async () => {
   const there = endpoint();
   const { outputs } = await runStep(there, step, asked(), housekeepingCall("test"));
-  expect([outputs.get("one.y")!.spec.shape, there.asked.length]).toEqual([[0, -1], 0]);
+  expect([outputs.get("one.y")!.spec.shape, there.requests.length]).toEqual([[0, -1], 0]);
 });
 
 it("says of which element an endpoint gave no answer", async () => {

@@ -87,13 +87,13 @@ it("sends nothing of a request that was planned for a pipeline as it is no more"
   await endpoint.describe("find", undefined, call);
   expect([...(await endpoint.infer(asked(old), call)).outputs.keys()]).toEqual(["look.out"]);
   expect(await answers(endpoint, asked(old))).toEqual(["look.out"]);
-  expect(there.asked.map(({ inputs }) => [...inputs.keys()])).toEqual([["in"], ["in"]]);
+  expect(there.requests.map(({ inputs }) => [...inputs.keys()])).toEqual([["in"], ["in"]]);
   models[0] = pipeline("find", "2");
   await endpoint.offers({ model: "find" }, call);
   const refused = { reason: "unknown-version" };
   await expect(endpoint.infer(asked(old), call)).rejects.toMatchObject(refused);
   await expect(answers(endpoint, asked(old))).rejects.toMatchObject(refused);
-  expect(there.asked).toHaveLength(2);
+  expect(there.requests).toHaveLength(2);
   expect([...(await endpoint.infer(asked(models[0]), call)).outputs.keys()]).toEqual(["look.out"]);
 });
 
@@ -105,5 +105,5 @@ it("looks up a pipeline again that was forgotten among very many", async () => {
   for (const { description } of models) await endpoint.describe(description.name, undefined, call);
   const { outputs } = await endpoint.infer(asked(models[0]!), call);
   expect([...outputs.keys()]).toEqual(["look.out"]);
-  expect(there.asked.map(({ inputs }) => [...inputs.keys()])).toEqual([["in"]]);
+  expect(there.requests.map(({ inputs }) => [...inputs.keys()])).toEqual([["in"]]);
 });

@@ -59,7 +59,7 @@ it("runs a step at the first endpoint that has its model, and passes those by th
   const [another, there, last] = [endpoint("another", "other"), endpoint("there"), endpoint("last")];
   const { outputs } = await run(broken("one"), another, broken("two"), there, last);
   expect([...outputs.keys()]).toEqual(["y"]);
-  expect([another, there, last].map(({ asked }) => asked.length)).toEqual([0, 1, 0]);
+  expect([another, there, last].map(({ requests: asked }) => asked.length)).toEqual([0, 1, 0]);
 });
 
 it("says why nobody could say, where no other endpoint has it", async () => {

@@ -43,7 +43,7 @@ interface Chunk {
 interface Filling {
   readonly memory: Uint8Array;
   readonly arrived: ((bytes: number) => void) | undefined;
-  readonly told: number;
+  readonly reportedBytes: number;
   filled: number;
 }
 
@@ -188,7 +188,7 @@ export class ArrivingBody {
       if (!this.#failed) await this.#next();
     }
     if (this.#failed) throw this.#failed;
-    const filling: Filling = { memory: take(), arrived, filled: 0, told };
+    const filling: Filling = { memory: take(), arrived, filled: 0, reportedBytes: told };
     this.#filling = filling;
     try {
       await this.#each((chunk) => {
@@ -224,5 +224,5 @@ export class ArrivingBody {
 
 function advance(filling: Filling, bytes: number): void {
   filling.filled += bytes;
-  if (filling.filled > filling.told) filling.arrived?.(filling.filled);
+  if (filling.filled > filling.reportedBytes) filling.arrived?.(filling.filled);
 }

@@ -60,8 +60,8 @@ export function sourceOf(address: string): string {
   if (!address.includes(":")) return address;
   const [plain = ""] = address.split("%");
   const [before = "", after] = plain.split("::");
-  const groups = before === "" ? [] : before.split(":");
-  const behind = after === undefined || after === "" ? [] : after.split(":");
+  const groups = before === "" ? [] : before.toLowerCase().split(":");
+  const behind = after === undefined || after === "" ? [] : after.toLowerCase().split(":");
   while (groups.length + behind.length < 8) groups.push("0");
   return [...groups, ...behind].slice(0, 4).join(":");
 }

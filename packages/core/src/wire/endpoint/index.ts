@@ -5,6 +5,7 @@ export {
   type ConnectionAdmission,
   createConnectionGuard,
   defaultConnectionLimits,
+  sourceOf,
 } from "./connection-guard.ts";
 export {
   type Accelerator,

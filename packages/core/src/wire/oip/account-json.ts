@@ -1,15 +1,26 @@
 import type { Account, StageTime } from "../endpoint/index.ts";
 import { read, type Reader } from "../protocol/index.ts";
 
-const { fields, list, number, text, word } = read;
+const { fields, list, readNumber, readText, readWord } = read;
 
-const positive = number(0);
-const name = text(512);
+const positive = readNumber(0);
+const name = readText(512);
 
 const segment = fields({ model: name, version: name, digest: name, variant: name, from: name, to: name });
 
 const stage: Reader<StageTime> = fields({
-  stage: word("load", "queue", "transform", "run", "encode", "decode", "send", "wait", "network", "cache"),
+  stage: readWord(
+    "load",
+    "queue",
+    "transform",
+    "run",
+    "encode",
+    "decode",
+    "send",
+    "wait",
+    "network",
+    "cache",
+  ),
   name,
   tookMs: positive,
   provider: read.optional(name),
@@ -17,7 +28,9 @@ const stage: Reader<StageTime> = fields({
 
 function accountAt(depth: number): Reader<Account> {
   const forwarded: Reader<readonly Account[]> = (value, where) =>
-    depth === 0 ? read.refuse(where, "less deeply nested") : list(accountAt(depth - 1), 16)(value, where);
+    depth === 0
+      ? read.refuseField(where, "less deeply nested")
+      : list(accountAt(depth - 1), 16)(value, where);
   return fields({
     endpoint: name,
     zone: name,
@@ -25,7 +38,7 @@ function accountAt(depth: number): Reader<Account> {
     stages: list(stage, 1024),
     sentBytes: positive,
     receivedBytes: positive,
-    energy: fields({ millijoules: positive, label: word("measured", "estimated") }),
+    energy: fields({ millijoules: positive, label: readWord("measured", "estimated") }),
     costMicros: positive,
     forwarded,
   });

@@ -3,10 +3,10 @@ import { read, type Reader } from "../protocol/index.ts";
 import { datatypes, type TensorSpec } from "../../words/tensor/index.ts";
 import type { ModelKnowledge } from "../endpoint/index.ts";
 
-const { fields, flag, list, optional, text, whole, word } = read;
+const { fields, readFlag, list, optional, readText, readWhole, readWord } = read;
 
-const name = text(512);
-const port = fields({ name, datatype: word(...datatypes), shape: list(whole(-1), 32) });
+const name = readText(512);
+const port = fields({ name, datatype: readWord(...datatypes), shape: list(readWhole(-1), 32) });
 
 /** KServe says `null` of a model without versions. */
 const versions: Reader<readonly string[] | undefined> = (value, where) =>
@@ -17,9 +17,9 @@ const metadata = fields({ name, versions, inputs: list(port, 256), outputs: list
 const control = fields({ kind: optional(name), data_type: optional(name) });
 
 const configuration = fields({
-  max_batch_size: optional(whole(0, 65_536)),
-  input: optional(list(fields({ name, optional: optional(flag) }), 256)),
-  model_transaction_policy: optional(fields({ decoupled: optional(flag) })),
+  max_batch_size: optional(readWhole(0, 65_536)),
+  input: optional(list(fields({ name, optional: optional(readFlag) }), 256)),
+  model_transaction_policy: optional(fields({ decoupled: optional(readFlag) })),
   sequence_batching: optional(
     fields({ control_input: optional(list(fields({ control: optional(list(control, 16)) }), 256)) }),
   ),

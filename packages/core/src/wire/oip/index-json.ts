@@ -1,18 +1,18 @@
 import { read } from "../protocol/index.ts";
 import type { ModelListing } from "../endpoint/index.ts";
 
-const { fields, list, optional, text, word } = read;
+const { fields, list, optional, readText, readWord } = read;
 
 /** Where a server of Triton's extensions lists its models. */
 export const indexPath = "/v2/repository/index";
 
 const entries = list(
   fields({
-    name: text(512),
-    version: optional(text(512)),
+    name: readText(512),
+    version: optional(readText(512)),
     // No request came yet: the first one loads it.
-    state: optional(word("READY", "LOADING", "UNLOADING", "UNAVAILABLE", "UNKNOWN", "")),
-    reason: optional(text(4096)),
+    state: optional(readWord("READY", "LOADING", "UNLOADING", "UNAVAILABLE", "UNKNOWN", "")),
+    reason: optional(readText(4096)),
   }),
   65_536,
 );

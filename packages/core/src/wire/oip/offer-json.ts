@@ -4,7 +4,7 @@ import { read, readFeatures, type Reader } from "../protocol/index.ts";
 import type { EndpointInfo, MissingEndpoint, Offer } from "../endpoint/index.ts";
 import { readSegment } from "./account-json.ts";
 
-const { fields, list, number, optional, text, word } = read;
+const { fields, list, readNumber, optional, readText, readWord } = read;
 
 /**
  * Offers as they travel. Instants become durations, since clocks differ: `expiresInMs`, and the age of the figures. An
@@ -37,19 +37,19 @@ const maxExpiryMs = 600_000;
 /** The most missing endpoints that a reply names: they differ in zones or trust, and a fleet has few of these. */
 export const mostMissing = 64;
 
-const name = text(512);
-const positive = number(0);
+const name = readText(512);
+const positive = readNumber(0);
 
 const estimate: Reader<readonly number[]> = (value, where) => {
   const values = list(positive, estimateSize)(value, where);
   if (values.length !== estimateSize || values.some((item, index) => item < (values[index - 1] ?? 0))) {
-    read.refuse(where, `${estimateSize} numbers in ascending order`);
+    read.refuseField(where, `${estimateSize} numbers in ascending order`);
   }
   return values;
 };
 
 const offeredZones = list(name, 64);
-const offeredTrust = word("none", "listed", "operated", "vouched");
+const offeredTrust = readWord("none", "listed", "operated", "vouched");
 
 const offer: Reader<OfferJson> = fields({
   segment: readSegment,
@@ -63,13 +63,13 @@ const offer: Reader<OfferJson> = fields({
   energyMillijoules: positive,
   costMicros: positive,
   mostMicros: optional(positive),
-  unpriced: optional(read.flag),
-  agreementRatio: number(0, 1),
-  accuracyRatio: optional(number(0, 1)),
+  unpriced: optional(read.readFlag),
+  agreementRatio: readNumber(0, 1),
+  accuracyRatio: optional(readNumber(0, 1)),
   upTo: readFeatures,
   codecs: list(name, 64),
   expiresInMs: positive,
-  origin: word("promised", "inferred"),
+  origin: readWord("promised", "inferred"),
 });
 
 /** An offer as JSON value, for the moment `nowMs` on the sender's clock. */

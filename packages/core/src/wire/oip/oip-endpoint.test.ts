@@ -158,7 +158,7 @@ describe("requests forwarded for tenants", () => {
     };
     const edge = connect(watched, change, info);
     await edge.infer(request({ sequence }), { ...call, tenant, rights: ["infer", "segment:infer"] });
-    return { id: double.asked.at(-1)?.request.sequence?.id, headers: headers.at(-1) };
+    return { id: double.requests.at(-1)?.request.sequence?.id, headers: headers.at(-1) };
   };
 
   it("carries the rights of its sender, and the tenant only where this endpoint speaks for it", async () => {
@@ -196,7 +196,7 @@ describe("endpoint over the protocol", () => {
     expect(response.account.sentBytes).toBeGreaterThan(12);
     expect(response.account.stages.map(({ stage }) => stage)).toEqual(["run", "network"]);
     expect(response.load).toMatchObject({ cpuRatio: 0.25, inFlight: 1, queueMs: 2.5 });
-    expect(double.asked[0]?.call.path).toEqual(["server"]);
+    expect(double.requests[0]?.call.path).toEqual(["server"]);
   });
 
   it("brings deadline, rules, path and trace along, and inputs in their codecs", async () => {
@@ -212,7 +212,7 @@ describe("endpoint over the protocol", () => {
     const response = await edge.infer(request({ codecs: { x: "fp16" } }), travelling);
     expect([...float32View(response.outputs.get("y")!)]).toEqual([0, 2, 4]);
     expect(response.account.stages[0]?.stage).toBe("encode");
-    const seen = double.asked.at(0)!.call;
+    const seen = double.requests.at(0)!.call;
     expect(seen.rules).toEqual(travelling.rules);
     expect(seen.deadlineMs).toBe(500);
     expect(seen.path).toEqual(["till", "server"]);
@@ -233,7 +233,7 @@ describe("endpoint over the protocol", () => {
     const edge = connect(handler);
     await edge.infer(request({ segment: { ...whole, variant: "small" } }), call);
     await edge.infer(request({ segment: { ...whole, variant: "small", from: "c1" } }), call);
-    expect(double.asked.map(({ request: { segment } }) => segment)).toEqual([
+    expect(double.requests.map(({ request: { segment } }) => segment)).toEqual([
       { ...whole, variant: "small" },
       { ...whole, variant: "small", from: "c1" },
     ]);
@@ -254,13 +254,13 @@ describe("endpoint over the protocol", () => {
     const state = tensorsOf(float32Tensor("h", [1], Float32Array.of(41)));
     const sequence = { id: "seq", step: 3, end: false, state, wantState: true };
     const response = await edge.infer(request({ sequence }), call);
-    expect(double.asked[0]?.request.sequence).toMatchObject({
+    expect(double.requests[0]?.request.sequence).toMatchObject({
       id: "seq",
       step: 3,
       end: false,
       wantState: true,
     });
-    expect([...float32View(double.asked.at(0)!.request.sequence!.state!.get("h")!)]).toEqual([41]);
+    expect([...float32View(double.requests.at(0)!.request.sequence!.state!.get("h")!)]).toEqual([41]);
     expect([...float32View(response.state!.get("h")!)]).toEqual([42]);
     expect([...response.outputs.keys()]).toEqual(["y"]);
     expect(response.confidenceRatio).toBe(0.75);

@@ -416,7 +416,7 @@ class OipEndpoint implements Endpoint {
     if (json === undefined) return undefined;
     return this.#checked(() => {
       const reply = read.objectAt(json, "the reply");
-      read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
+      read.readWord(1)(read.own(reply, "schemaVersion"), "schemaVersion");
       const description = parseDescription(read.own(reply, "description"));
       const profile = read.own(reply, "profile");
       const told = toldConfiguration(read.own(reply, "configuration"));
@@ -455,14 +455,14 @@ class OipEndpoint implements Endpoint {
 /** Reads what a server knows of a sequence. */
 function standingFrom(json: unknown): SequenceStanding | undefined {
   const reply = read.objectAt(json, "the reply");
-  read.word(1)(read.own(reply, "schemaVersion"), "schemaVersion");
-  const step = read.optional(read.number(0))(read.own(reply, "step"), "step");
+  read.readWord(1)(read.own(reply, "schemaVersion"), "schemaVersion");
+  const step = read.optional(read.readNumber(0))(read.own(reply, "step"), "step");
   if (step === undefined) return undefined;
-  const key = read.optional(read.text(512))(read.own(reply, "key"), "key");
+  const key = read.optional(read.readText(512))(read.own(reply, "key"), "key");
   return {
     step,
-    ended: read.flag(read.own(reply, "ended"), "ended"),
-    idleMs: read.number(0)(read.own(reply, "idleMs"), "idleMs"),
+    ended: read.readFlag(read.own(reply, "ended"), "ended"),
+    idleMs: read.readNumber(0)(read.own(reply, "idleMs"), "idleMs"),
     ...(key === undefined ? {} : { key }),
   };
 }

@@ -59,17 +59,17 @@ export function readSequence(parameters: Parameters): ToldPosition | undefined {
   if (id === undefined || id === 0 || id === "") return undefined;
   const named =
     typeof id === "string"
-      ? read.text(256)(id, "sequence_id")
+      ? read.readText(256)(id, "sequence_id")
       : (typeof id === "bigint" || (typeof id === "number" && Number.isSafeInteger(id))) && id > 0
         ? String(id)
         : undefined;
-  if (named === undefined) read.refuse("sequence_id", "text, or a whole number of 0 to 2^64 - 1");
+  if (named === undefined) read.refuseField("sequence_id", "text, or a whole number of 0 to 2^64 - 1");
   const start = flagParameter(parameters, "sequence_start", "parameters") ?? false;
   const step = wholeParameter(parameters, "longshore_step", "parameters");
   if (step !== undefined && step > 0 && start) {
     throw new LongshoreError("sequence-step", "decode", `a sequence starts at step 0, not at step ${step}`);
   }
-  const seal = read.optional(read.text(512))(read.own(parameters, sealParameter), sealParameter);
+  const seal = read.optional(read.readText(512))(read.own(parameters, sealParameter), sealParameter);
   return {
     id: named,
     // A sender without step numbers marks the start of a sequence; each later request takes the next step.

@@ -1,15 +1,15 @@
 import { LongshoreError } from "../../words/base/index.ts";
 import { type ModelFigures, read } from "../protocol/index.ts";
 
-const { fields, list, number, optional, text } = read;
+const { fields, list, readNumber, optional, readText } = read;
 
-const duration = fields({ count: optional(number(0)), ns: optional(number(0)) });
+const duration = fields({ count: optional(readNumber(0)), ns: optional(readNumber(0)) });
 
 const statistics = fields({
   model_stats: list(
     fields({
-      name: text(512),
-      version: optional(text(512)),
+      name: readText(512),
+      version: optional(readText(512)),
       inference_stats: fields({
         success: duration,
         compute_input: optional(duration),

@@ -1,4 +1,4 @@
-import { fields, type Fields, objectAt, type Reader, refuse } from "./read-json.ts";
+import { fields, type Fields, objectAt, type Reader, refuseField } from "./read-json.ts";
 
 /** Text from elsewhere in a message: short, and nothing that a terminal would act on. */
 export function printable(value: string): string {
@@ -10,7 +10,7 @@ export function exactly<S extends Readonly<Record<string, Reader<unknown>>>>(rea
   const inner = fields(readers);
   return (value, where) => {
     const stray = Object.keys(objectAt(value, where)).find((key) => !Object.hasOwn(readers, key));
-    if (stray !== undefined) refuse(where, `without the unknown field '${printable(stray)}'`);
+    if (stray !== undefined) refuseField(where, `without the unknown field '${printable(stray)}'`);
     return inner(value, where);
   };
 }
@@ -18,7 +18,7 @@ export function exactly<S extends Readonly<Record<string, Reader<unknown>>>>(rea
 /** Text that has a shape. */
 export function shaped(shape: RegExp, most: number, wanted: string): Reader<string> {
   return (value, where) => {
-    if (typeof value !== "string" || value.length > most || !shape.test(value)) refuse(where, wanted);
+    if (typeof value !== "string" || value.length > most || !shape.test(value)) refuseField(where, wanted);
     return value;
   };
 }

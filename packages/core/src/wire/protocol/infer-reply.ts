@@ -4,7 +4,7 @@ import type { KnownHeads } from "./known-heads.ts";
 import type { WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { readParameters } from "./parameters.ts";
-import { own, text } from "./read-json.ts";
+import { own, readText } from "./read-json.ts";
 import { readTensors, tensorsInSteps, type WireTensor } from "./wire-tensor.ts";
 
 /** The reply to an inference request as the protocol has it. */
@@ -99,7 +99,7 @@ function* replyWork(
   binary: Uint8Array | { readonly byteLength: number },
   limits: WireLimits,
 ): Generator<void, InferReplyMessage> {
-  const name = text(limits.maxNameLength);
+  const name = readText(limits.maxNameLength);
   const version = own(json, "model_version");
   const id = own(json, "id");
   return {

@@ -4,7 +4,7 @@ import type { KnownHeads } from "./known-heads.ts";
 import { type WireLimits, defaultWireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
 import { flagParameter, readParameters, wholeParameter } from "./parameters.ts";
-import { arrayAt, objectAt, own, refuse } from "./read-json.ts";
+import { arrayAt, objectAt, own, refuseField } from "./read-json.ts";
 import {
   readTensors,
   type SharedPart,
@@ -60,7 +60,7 @@ function readRequested(value: unknown, where: string, limits: WireLimits): Reque
   const entry = objectAt(value, where);
   const name = own(entry, "name");
   if (typeof name !== "string" || name === "" || name.length > limits.maxNameLength) {
-    refuse(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
+    refuseField(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
   }
   const parameters = readParameters(own(entry, "parameters"), `${where}.parameters`, limits);
   const binary = flagParameter(parameters, "binary_data", where);
@@ -103,7 +103,7 @@ function workOf(
 ): RequestWork {
   const id = own(json, "id");
   if (id !== undefined && (typeof id !== "string" || id.length > limits.maxNameLength)) {
-    refuse("id", `text of at most ${limits.maxNameLength} characters`);
+    refuseField("id", `text of at most ${limits.maxNameLength} characters`);
   }
   const parameters = readParameters(own(json, "parameters"), "parameters", limits);
   const asked = own(json, "outputs");

@@ -12,14 +12,14 @@ import {
   anyJson,
   dictionary,
   fields,
-  flag,
+  readFlag,
   list,
-  number,
+  readNumber,
   optional,
   type Reader,
-  text,
-  whole,
-  word,
+  readText,
+  readWhole,
+  readWord,
 } from "./read-json.ts";
 
 /**
@@ -27,33 +27,33 @@ import {
  * version does not know are left out; another `schemaVersion` is refused.
  */
 
-const name: Reader<string> = text(512);
-const ratio: Reader<number> = number(0, 1);
-const positive: Reader<number> = number(0);
-const shape = list(whole(-1), 32);
+const name: Reader<string> = readText(512);
+const ratio: Reader<number> = readNumber(0, 1);
+const positive: Reader<number> = readNumber(0);
+const shape = list(readWhole(-1), 32);
 
 /** Reads what is declared of a tensor. */
 export const tensorSpecFrom: Reader<TensorSpec> = fields({
   name,
-  datatype: word(...datatypes),
+  datatype: readWord(...datatypes),
   shape,
-  ragged: optional(flag),
+  ragged: optional(readFlag),
 });
 
 const port = fields({
   name,
-  datatype: word(...datatypes),
+  datatype: readWord(...datatypes),
   shape,
-  ragged: optional(flag),
-  media: optional(word("image", "audio", "text")),
-  openRank: optional(flag),
-  optional: optional(flag),
+  ragged: optional(readFlag),
+  media: optional(readWord("image", "audio", "text")),
+  openRank: optional(readFlag),
+  optional: optional(readFlag),
 });
 
 const ports = fields({
   inputs: list(tensorSpecFrom, 256),
   outputs: list(tensorSpecFrom, 256),
-  decoupled: optional(flag),
+  decoupled: optional(readFlag),
 });
 
 const run: Reader<Step["run"]> = (value, where) =>
@@ -69,10 +69,10 @@ const step = fields({
   declassifiesTo: optional(name),
 });
 
-const kind = fields({ kind: word("graph", "pipeline") });
+const kind = fields({ kind: readWord("graph", "pipeline") });
 const body: Reader<Body> = (value, where) =>
   kind(value, where).kind === "graph"
-    ? { kind: "graph", ...fields({ file: text(1024) })(value, where) }
+    ? { kind: "graph", ...fields({ file: readText(1024) })(value, where) }
     : {
         kind: "pipeline",
         ...fields({ steps: list(step, 256), outputs: dictionary(name, 256) })(value, where),
@@ -83,7 +83,7 @@ const variant: Reader<Variant> = fields({
   body,
   accuracyRatio: optional(ratio),
   agreementRatio: ratio,
-  tiers: optional(list(word("device", "edge", "cloud"), 3)),
+  tiers: optional(list(readWord("device", "edge", "cloud"), 3)),
   memoryBytes: optional(positive),
 });
 
@@ -95,22 +95,22 @@ const description = fields({
   outputs: list(port, 256),
   variants: list(variant, 64),
   batching: fields({
-    maxBatchSize: whole(0, 65_536),
-    preferredSizes: optional(list(whole(1, 65_536), 64)),
+    maxBatchSize: readWhole(0, 65_536),
+    preferredSizes: optional(list(readWhole(1, 65_536), 64)),
     maxQueueDelayMs: optional(positive),
   }),
-  instances: list(fields({ count: whole(0, 4096), runtime: optional(name) }), 64),
+  instances: list(fields({ count: readWhole(0, 4096), runtime: optional(name) }), 64),
   sequence: optional(
     fields({
-      states: list(fields({ input: name, output: name, datatype: word(...datatypes), shape }), 64),
+      states: list(fields({ input: name, output: name, datatype: readWord(...datatypes), shape }), 64),
       maxIdleMs: positive,
     }),
   ),
-  decoupled: optional(flag),
-  responseCache: optional(flag),
+  decoupled: optional(readFlag),
+  responseCache: optional(readFlag),
   dataClass: optional(name),
-  labels: dictionary(list(text(512), 65_536), 64),
-  trusted: flag,
+  labels: dictionary(list(readText(512), 65_536), 64),
+  trusted: readFlag,
 });
 
 /** Reads a description. Throws `invalid-input` naming the field. */
@@ -131,7 +131,7 @@ export const readFeatures: Reader<Features> = features;
 export const cutFrom: Reader<Cut> = fields({
   id: name,
   crossing: list(tensorSpecFrom, 1024),
-  reveals: word("input", "features", "answer"),
+  reveals: readWord("input", "features", "answer"),
 });
 
 const cut = fields({
@@ -140,7 +140,10 @@ const cut = fields({
   tailMs: list(positive, 64),
   headMemoryBytes: positive,
   sides: optional(
-    dictionary(fields({ least: whole(Number.MIN_SAFE_INTEGER), most: whole(Number.MIN_SAFE_INTEGER) }), 1024),
+    dictionary(
+      fields({ least: readWhole(Number.MIN_SAFE_INTEGER), most: readWhole(Number.MIN_SAFE_INTEGER) }),
+      1024,
+    ),
   ),
   codings: list(
     fields({
@@ -152,18 +155,18 @@ const cut = fields({
       decodeSpreadMs: optional(list(positive, 64)),
       errorRatio: optional(positive),
       agreementRatio: ratio,
-      lossless: flag,
+      lossless: readFlag,
     }),
     64,
   ),
 });
 
 const profile = fields({
-  schemaVersion: word(1),
+  schemaVersion: readWord(1),
   model: name,
   version: name,
   digest: name,
-  measuredOn: fields({ runtime: name, threads: whole(0, 4096), description: text(1024) }),
+  measuredOn: fields({ runtime: name, threads: readWhole(0, 4096), description: readText(1024) }),
   variants: list(
     fields({
       variant: name,
@@ -173,9 +176,9 @@ const profile = fields({
         fields({
           upTo: features,
           typical: features,
-          runs: whole(0),
+          runs: readWhole(0),
           cuts: list(cut, 4096),
-          legalCuts: whole(0),
+          legalCuts: readWhole(0),
         }),
         64,
       ),

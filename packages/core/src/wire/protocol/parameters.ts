@@ -1,5 +1,5 @@
 import type { Parameters } from "../../words/json/index.ts";
-import { objectAt, own, refuse } from "./read-json.ts";
+import { objectAt, own, refuseField } from "./read-json.ts";
 import type { WireLimits } from "./limits.ts";
 
 /** No parameters. */
@@ -16,7 +16,7 @@ export function readParameters(
   if (value === undefined || value === null) return noParameters;
   const object = objectAt(value, where);
   const keys = Object.keys(object);
-  if (keys.length > 256) refuse(where, "an object of at most 256 parameters");
+  if (keys.length > 256) refuseField(where, "an object of at most 256 parameters");
   for (const key of keys) {
     const item = (object as Readonly<Record<string, unknown>>)[key];
     const fits =
@@ -25,7 +25,7 @@ export function readParameters(
       (typeof item === "number" && Number.isFinite(item)) ||
       (typeof item === "string" && item.length <= mostText);
     if (!fits || key.length > limits.maxNameLength) {
-      refuse(`${where}.${key.slice(0, 64)}`, `short text, a finite number, true or false`);
+      refuseField(`${where}.${key.slice(0, 64)}`, `short text, a finite number, true or false`);
     }
   }
   // The parser defines own properties, so a parameter called `__proto__` is one like any other.
@@ -35,7 +35,7 @@ export function readParameters(
 /** A parameter that must be a boolean when it is there. */
 export function flagParameter(parameters: Parameters, key: string, where: string): boolean | undefined {
   const value = own(parameters, key);
-  if (value !== undefined && typeof value !== "boolean") refuse(`${where}.${key}`, "true or false");
+  if (value !== undefined && typeof value !== "boolean") refuseField(`${where}.${key}`, "true or false");
   return value;
 }
 
@@ -44,7 +44,7 @@ export function wholeParameter(parameters: Parameters, key: string, where: strin
   const value = own(parameters, key);
   if (value === undefined) return undefined;
   if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    refuse(`${where}.${key}`, "a whole number of 0 or more");
+    refuseField(`${where}.${key}`, "a whole number of 0 or more");
   }
   return value as number;
 }

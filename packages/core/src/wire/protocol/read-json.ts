@@ -9,7 +9,7 @@ import { type Json, LongshoreError } from "../../words/base/index.ts";
 export type Reader<T> = (value: unknown, where: string) => T;
 
 /** Throws the error for a value of the wrong kind. Says what was wanted, never what was there. */
-export function refuse(where: string, wanted: string): never {
+export function refuseField(where: string, wanted: string): never {
   throw new LongshoreError("invalid-input", "decode", `${where} must be ${wanted}`);
 }
 
@@ -20,57 +20,61 @@ export function own(object: object, key: string): unknown {
 
 /** An object that is neither null nor an array. */
 export function objectAt(value: unknown, where: string): object {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(where, "an object");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) refuseField(where, "an object");
   return value;
 }
 
 /** An array of at most `most` entries. */
 export function arrayAt(value: unknown, where: string, most: number): readonly unknown[] {
-  if (!Array.isArray(value)) refuse(where, "an array");
-  if (value.length > most) refuse(where, `an array of at most ${most} entries`);
+  if (!Array.isArray(value)) refuseField(where, "an array");
+  if (value.length > most) refuseField(where, `an array of at most ${most} entries`);
   return value;
 }
 
 /** Text of at most `most` characters. */
-export function text(most = 4096): Reader<string> {
+export function readText(most = 4096): Reader<string> {
   return (value, where) => {
-    if (typeof value !== "string" || value.length > most) refuse(where, `text of at most ${most} characters`);
+    if (typeof value !== "string" || value.length > most)
+      refuseField(where, `text of at most ${most} characters`);
     return value;
   };
 }
 
 /** A finite number in a range. */
-export function number(least: number = -Number.MAX_VALUE, most: number = Number.MAX_VALUE): Reader<number> {
+export function readNumber(
+  least: number = -Number.MAX_VALUE,
+  most: number = Number.MAX_VALUE,
+): Reader<number> {
   const from = least === -Number.MAX_VALUE ? "a finite number" : `a finite number of ${least} or more`;
   const range = most === Number.MAX_VALUE ? from : `a number from ${least} to ${most}`;
   return (value, where) => {
     if (typeof value !== "number" || !(value >= least && value <= most)) {
-      refuse(where, range);
+      refuseField(where, range);
     }
     return value;
   };
 }
 
 /** A whole number in a range, at most 2^53 - 1. */
-export function whole(least = 0, most: number = Number.MAX_SAFE_INTEGER): Reader<number> {
+export function readWhole(least = 0, most: number = Number.MAX_SAFE_INTEGER): Reader<number> {
   return (value, where) => {
     if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
-      refuse(where, `a whole number from ${least} to ${most}`);
+      refuseField(where, `a whole number from ${least} to ${most}`);
     }
     return value as number;
   };
 }
 
 /** `true` or `false`. */
-export const flag: Reader<boolean> = (value, where) => {
-  if (typeof value !== "boolean") refuse(where, "true or false");
+export const readFlag: Reader<boolean> = (value, where) => {
+  if (typeof value !== "boolean") refuseField(where, "true or false");
   return value;
 };
 
 /** One of some words. */
-export function word<const T extends string | number>(...words: readonly T[]): Reader<T> {
+export function readWord<const T extends string | number>(...words: readonly T[]): Reader<T> {
   return (value, where) => {
-    if (!(words as readonly unknown[]).includes(value)) refuse(where, `one of ${words.join(", ")}`);
+    if (!(words as readonly unknown[]).includes(value)) refuseField(where, `one of ${words.join(", ")}`);
     return value as T;
   };
 }
@@ -85,7 +89,7 @@ export function list<T>(entry: Reader<T>, most = 4096): Reader<readonly T[]> {
 export function dictionary<T>(entry: Reader<T>, most = 4096): Reader<Readonly<Record<string, T>>> {
   return (value, where) => {
     const entries = Object.entries(objectAt(value, where));
-    if (entries.length > most) refuse(where, `an object of at most ${most} fields`);
+    if (entries.length > most) refuseField(where, `an object of at most ${most} fields`);
     return Object.fromEntries(entries.map(([key, item]) => [key, entry(item, `${where}.${key}`)]));
   };
 }
@@ -121,9 +125,9 @@ export function fields<S extends Readonly<Record<string, Reader<unknown>>>>(read
 /** Any JSON, nested at most `depth` deep. */
 export function anyJson(depth = 32): Reader<Json> {
   return (value, where) => {
-    if (depth === 0) refuse(where, "less deeply nested");
+    if (depth === 0) refuseField(where, "less deeply nested");
     if (value === null || typeof value === "string" || typeof value === "boolean") return value;
-    if (typeof value === "number") return number()(value, where);
+    if (typeof value === "number") return readNumber()(value, where);
     if (Array.isArray(value)) return list(anyJson(depth - 1), 65_536)(value, where);
     return dictionary(anyJson(depth - 1))(value, where);
   };

@@ -1,7 +1,7 @@
 import type { Call } from "../../words/base/index.ts";
 import type { Parameters } from "../../words/json/index.ts";
 import { flagParameter } from "./parameters.ts";
-import { own, refuse } from "./read-json.ts";
+import { own, refuseField } from "./read-json.ts";
 
 /**
  * The meaning of an inference request's parameters beside its tensors: Triton's schedule policy, and all parameters that the
@@ -27,7 +27,10 @@ export const emptyFinalParameter = "triton_enable_empty_final_response";
 function checkTritonParameters(parameters: Parameters): void {
   for (const key of Object.keys(parameters)) {
     if (key.startsWith("triton_") && key !== emptyFinalParameter) {
-      refuse(`parameters.${key.slice(0, 64)}`, "named otherwise: names that begin with triton_ are reserved");
+      refuseField(
+        `parameters.${key.slice(0, 64)}`,
+        "named otherwise: names that begin with triton_ are reserved",
+      );
     }
   }
   flagParameter(parameters, emptyFinalParameter, "parameters");
@@ -40,7 +43,7 @@ function figure(parameters: Parameters, key: string): number | undefined {
   const digits = typeof value === "bigint" || (typeof value === "string" && /^[0-9]{1,20}$/.test(value));
   const number = digits ? Number(value) : value;
   if (typeof number !== "number" || !(number >= 0) || !Number.isInteger(number)) {
-    refuse(`parameters.${key}`, "a whole number of 0 or more");
+    refuseField(`parameters.${key}`, "a whole number of 0 or more");
   }
   return number;
 }
@@ -53,7 +56,7 @@ export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "q
   checkTritonParameters(parameters);
   const user = own(parameters, "longshore_user");
   if (user !== undefined && (typeof user !== "string" || user.length > 256)) {
-    refuse("parameters.longshore_user", "text of at most 256 characters");
+    refuseField("parameters.longshore_user", "text of at most 256 characters");
   }
   const priority = figure(parameters, "priority");
   const timeout = figure(parameters, "timeout");

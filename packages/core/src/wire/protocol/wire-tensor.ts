@@ -18,7 +18,7 @@ import {
   type Tensor,
 } from "../../words/tensor/index.ts";
 import type { WireLimits } from "./limits.ts";
-import { own, refuse, objectAt, arrayAt } from "./read-json.ts";
+import { own, refuseField, objectAt, arrayAt } from "./read-json.ts";
 import { readParameters, wholeParameter, withoutParameters } from "./parameters.ts";
 
 /**
@@ -50,10 +50,10 @@ const sharedParameters = ["shared_memory_region", "shared_memory_offset", "share
 export function sharedPartOf(parameters: Parameters, name: string): SharedPart | undefined {
   const region = own(parameters, "shared_memory_region");
   if (region === undefined) return undefined;
-  if (typeof region !== "string" || region === "") refuse(`${name}: shared_memory_region`, "a name");
+  if (typeof region !== "string" || region === "") refuseField(`${name}: shared_memory_region`, "a name");
   const byteSize = wholeParameter(parameters, "shared_memory_byte_size", name);
-  if (byteSize === undefined) refuse(`${name}: shared_memory_byte_size`, "a number of bytes");
-  if (own(parameters, "classification")) refuse(`${name}: classification`, "absent with shared memory");
+  if (byteSize === undefined) refuseField(`${name}: shared_memory_byte_size`, "a number of bytes");
+  if (own(parameters, "classification")) refuseField(`${name}: classification`, "absent with shared memory");
   return { region, offset: wholeParameter(parameters, "shared_memory_offset", name) ?? 0, byteSize };
 }
 
@@ -74,7 +74,7 @@ function mismatch(message: string): LongshoreError {
 export function codecOf(parameters: Parameters, name: string): string | undefined {
   const codec = own(parameters, "codec");
   if (codec === undefined || codec === "raw") return undefined;
-  if (typeof codec !== "string" || codec === "") refuse(`${name}: codec`, "the name of a codec");
+  if (typeof codec !== "string" || codec === "") refuseField(`${name}: codec`, "the name of a codec");
   return codec;
 }
 
@@ -126,7 +126,7 @@ export function checkTensorBytes(tensor: WireTensor, limits: WireLimits): void {
 function nameOf(entry: object, where: string, limits: WireLimits): string {
   const name = own(entry, "name");
   if (typeof name !== "string" || name === "" || name.length > limits.maxNameLength) {
-    refuse(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
+    refuseField(`${where}.name`, `text of 1 to ${limits.maxNameLength} characters`);
   }
   return name;
 }
@@ -164,7 +164,7 @@ function readEntry(
   const entry = objectAt(value, where);
   const name = nameOf(entry, where, limits);
   const datatype = own(entry, "datatype");
-  if (!isDatatype(datatype)) refuse(`${name}: datatype`, "one of the protocol's datatypes");
+  if (!isDatatype(datatype)) refuseField(`${name}: datatype`, "one of the protocol's datatypes");
   const shape = arrayAt(own(entry, "shape"), `${name}: shape`, 32) as readonly number[];
   const count = elementCount(shape, name);
   const parameters = readParameters(own(entry, "parameters"), `${name}: parameters`, limits);
@@ -192,7 +192,7 @@ function readEntry(
   }
   if (codecOf(parameters, name) !== undefined)
     throw mismatch(`${name}: a coded tensor travels as binary data`);
-  if (!(data instanceof ArrayText)) refuse(`${name}: data`, "an array");
+  if (!(data instanceof ArrayText)) refuseField(`${name}: data`, "an array");
   checkLeast(described, limits);
   return { tensor: { ...described, bytes: nothing }, work: dataWork(data, datatype, shape, count, name) };
 }
@@ -226,7 +226,7 @@ export function readTensors(
   const entries = list.map((one, index) => {
     const entry = readEntry(one, `${where}[${index}]`, limits, take);
     const { name } = entry.tensor;
-    if (names.has(name)) refuse(`${where}[${index}].name`, "a name that came only once");
+    if (names.has(name)) refuseField(`${where}[${index}].name`, "a name that came only once");
     names.add(name);
     return entry;
   });

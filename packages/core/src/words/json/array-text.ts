@@ -1,4 +1,4 @@
-import { bad, isBlank, readLongText, readText } from "./json-characters.ts";
+import { bad, isBlank, readLongText, readJsonText } from "./json-characters.ts";
 
 /**
  * The JSON text of an array of scalars, read one leaf after another from the bytes of a message.
@@ -309,7 +309,7 @@ export class ArrayText {
 
   /** The leaf as text; undefined where it is a long one. Throws `invalid-input` when it is none. */
   text(): string | undefined {
-    const text = readText(this.bytes, this.#at, this.end, shortText);
+    const text = readJsonText(this.bytes, this.#at, this.end, shortText);
     if (text) this.#at = text.at;
     return text?.value;
   }

@@ -30,9 +30,14 @@ export interface ReadText {
  *
  * @param most A text of more bytes is not read, but undefined.
  */
-export function readText(bytes: Uint8Array, from: number, end: number): ReadText;
-export function readText(bytes: Uint8Array, from: number, end: number, most: number): ReadText | undefined;
-export function readText(
+export function readJsonText(bytes: Uint8Array, from: number, end: number): ReadText;
+export function readJsonText(
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+  most: number,
+): ReadText | undefined;
+export function readJsonText(
   bytes: Uint8Array,
   from: number,
   end: number,

@@ -1,6 +1,6 @@
 import { allSteps, LongshoreError } from "../base/index.ts";
 import { ArrayText } from "./array-text.ts";
-import { isBlank, readText } from "./json-characters.ts";
+import { isBlank, readJsonText } from "./json-characters.ts";
 
 /**
  * Parses the JSON of a message with tensors. Gives the result of `JSON.parse`, with four differences. The `data` of the entries
@@ -175,7 +175,7 @@ class MessageText {
       }
     }
     try {
-      const { value, at } = readText(this.#bytes, this.#at, this.#bytes.byteLength);
+      const { value, at } = readJsonText(this.#bytes, this.#at, this.#bytes.byteLength);
       this.#at = at;
       return value;
     } catch (thrown) {

@@ -8,7 +8,7 @@ import {
 } from "@longshore/core";
 import { callFromHeaders, digestHeader, ownCall, type Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "../find-model.ts";
-import { isAwaited } from "../hold.ts";
+import { isAwaited } from "../request-hold.ts";
 import type { Api, IncomingRequest } from "../parts.ts";
 
 export type InferRoute = Route & { kind: "infer" };

@@ -8,7 +8,7 @@ import { on } from "../../../test/on-port.ts";
 import { createAdmissions } from "../admissions.ts";
 import { connectionEnds } from "../exchange.ts";
 import type { Listening } from "../listen.ts";
-import { completeOptions } from "../options.ts";
+import { completeHttpOptions } from "../options.ts";
 import { http1Connections } from "./connections.ts";
 
 const sockets: Socket[] = [];
@@ -80,7 +80,7 @@ function echo(): { readonly handler: Handler; readonly asked: WireRequest[] } {
 /** A client of such connections alone, with the server's end of its connection. */
 async function bothEnds(handler: Handler): Promise<Client & { readonly served: Socket }> {
   let served: Socket | undefined;
-  const options = completeOptions({ clock: manualClock(), random: seededRandom(1), port: 0 });
+  const options = completeHttpOptions({ clock: manualClock(), random: seededRandom(1), port: 0 });
   const admissions = createAdmissions(options);
   const own = http1Connections({
     handler,

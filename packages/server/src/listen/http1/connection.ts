@@ -12,7 +12,7 @@ import {
 } from "@longshore/core/internal";
 import { beyondLimits } from "../admissions.ts";
 import { Acknowledger } from "../acknowledger.ts";
-import { type ExchangeParts, joinedBytes } from "../exchange.ts";
+import { type HttpExchangeParts, joinedBytes } from "../exchange.ts";
 import { directSocket } from "./direct-socket.ts";
 import { watchHalfClosed } from "../half-closed.ts";
 import { KeptMemory, type SpareMemory } from "./kept-memory.ts";
@@ -33,7 +33,7 @@ import { replyHead } from "./reply-head.ts";
  */
 
 /** The parts that all connections of a listener that are read here share. */
-export interface Http1Parts extends ExchangeParts {
+export interface Http1Parts extends HttpExchangeParts {
   /** Gives a connection to Node.js's server; its next bytes begin a message. */
   readonly handOver: (socket: Socket) => void;
 }

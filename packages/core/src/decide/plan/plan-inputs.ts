@@ -4,7 +4,7 @@ import type { Goal } from "../goal/index.ts";
 import type { ModelView, View } from "./view.ts";
 
 /** The inputs of one decision, and its scratch memory. */
-export interface Question {
+export interface PlanInputs {
   readonly request: PlanRequest;
   readonly view: View;
   readonly model: ModelView;

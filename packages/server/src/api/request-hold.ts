@@ -28,7 +28,7 @@ export function isAwaited(thrown: unknown, waited: boolean): boolean {
  * Lets requests with a deadline wait for the first server of their model, before their bodies are read: scale from zero. Requests without a
  * deadline are refused at once, so that their senders decide how long to retry.
  */
-export class Hold {
+export class RequestHold {
   readonly #clock: Clock;
   readonly #mostMs: number;
   readonly #most: number;

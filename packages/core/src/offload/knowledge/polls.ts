@@ -10,11 +10,11 @@ import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { type ModelReport, replaced } from "../models/index.ts";
 import type { ModelInUse } from "./model-in-use.ts";
 
-/** The first question to an endpoint is repeated after this share of the wait for its answer. */
+/** The first poll to an endpoint is repeated after this share of the wait for its answer. */
 const secondRatio = 1 / 3;
 
 /** Polls of endpoints that are under way, and the timers of those that are due. Disposing ends both. */
-export class Questions implements Disposable {
+export class Polls implements Disposable {
   readonly #clock: Clock;
   readonly #self: EndpointId;
   readonly #asking = new Set<AbortController>();
@@ -40,7 +40,7 @@ export class Questions implements Disposable {
   }
 
   /** The answer of one endpoint. Rejects if it does not answer within `patienceMs`. */
-  async ask(
+  async report(
     endpoint: Endpoint,
     entry: ModelInUse,
     known: ModelReport | undefined,
@@ -57,7 +57,7 @@ export class Questions implements Disposable {
     this.#asking.add(control);
     try {
       const { model, version } = entry;
-      const ask = async (): Promise<ModelReport> => {
+      const report = async (): Promise<ModelReport> => {
         const query = version === undefined ? { model } : { model, version };
         // An endpoint without offers shows a new version only in its description.
         let knowledge = endpoint.info.offers ? known?.knowledge : undefined;
@@ -70,16 +70,16 @@ export class Questions implements Disposable {
         const missing = endpoint.capabilities?.missing?.(query, call) ?? [];
         return { endpoint, knowledge, offers, ...(missing.length > 0 ? { missing } : {}) };
       };
-      // An endpoint that is known already has time. At a first contact a lost question costs the whole wait.
-      const answer = known ? ask() : this.#askedTwice(ask, secondRatio * patienceMs);
+      // An endpoint that is known already has time. At a first contact a lost poll costs the whole wait.
+      const answer = known ? report() : this.#polledTwice(report, secondRatio * patienceMs);
       return await untilAborted(answer, call.abort, "resolve");
     } finally {
       this.#asking.delete(control);
     }
   }
 
-  /** Asks once more beside a question that was not answered in time. The first answer counts; a failure counts if nothing is under way. */
-  #askedTwice(ask: () => Promise<ModelReport>, afterMs: number): Promise<ModelReport> {
+  /** Asks once more beside a poll that was not answered in time. The first answer counts; a failure counts if nothing is under way. */
+  #polledTwice(report: () => Promise<ModelReport>, afterMs: number): Promise<ModelReport> {
     return new Promise((resolve, reject) => {
       let underWay = 1;
       const failed = (thrown: unknown): void => {
@@ -87,13 +87,13 @@ export class Questions implements Disposable {
       };
       const timer = this.later(afterMs, () => {
         underWay++;
-        ask().then(resolve, failed);
+        report().then(resolve, failed);
       });
       const answered = (): void => {
         timer[Symbol.dispose]();
         this.#timers.delete(timer);
       };
-      ask().finally(answered).then(resolve, failed);
+      report().finally(answered).then(resolve, failed);
     });
   }
 
