@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fakeApiServer, kubeconfigOf, testPaths, testPod, testPool } from "@longshore/testkit/kubernetes-api";
 import { run, tritonClient } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { type PickedEnvoy, type RunningPeer, startOwn, startPickedEnvoy } from "../servers/index.ts";
@@ -120,6 +121,24 @@ async function started(
     expectReply(last, 200);
   }
   return running;
+}
+
+/** A pool of these servers: one pod on this machine, with the port of each. */
+function poolOf({ servers }: Fleet, ...names: readonly ("eu" | "us")[]): ReturnType<typeof testPool> {
+  const ports = names.map((name) => Number(servers[name].http.split(":")[1]));
+  return testPool("ocr", { app: "ocr" }, ports);
+}
+
+/** An API server with such a pool, and how a picker finds it. */
+async function pooled(fleet: Fleet, open: Open[], ...names: readonly ("eu" | "us")[]) {
+  const api = await fakeApiServer();
+  open.push({ close: async () => api.close() });
+  const kubeconfig = join(fleet.folder, `kubeconfig-${api.url.port}`);
+  await writeFile(kubeconfig, kubeconfigOf(api.url));
+  api.put(testPaths.pools, poolOf(fleet, ...names));
+  api.put(testPaths.pods, testPod("a", "127.0.0.1"));
+  const args = ["--pool", "shop/ocr", "--data-class", "internal"];
+  return { api, more: { args, env: { KUBECONFIG: kubeconfig } } };
 }
 
 /** A request whose headers have left and whose body has not: it is under way until it is ended, or answered early. */
@@ -289,6 +308,101 @@ const checks: Readonly<Record<string, Check>> = {
     return "3 Envoys";
   },
 
+  async "an InferencePool: Envoy follows its endpoints, and keeps them while the picker is away"(
+    fleet,
+    open,
+  ) {
+    const { api, more } = await pooled(fleet, open, "us");
+    const picked = await started(fleet, open, { ...more, zones: [], envoyArgs: ["--fail-open"] });
+    const { http, kill } = picked;
+    const server = async (): Promise<string> => {
+      const rise = await during(fleet, async () => expectReply(await infer(http, rules()), 200));
+      return rise.eu === 1 ? "eu" : rise.us === 1 ? "us" : "none";
+    };
+    expectReply(
+      await eventually(
+        () => infer(http, rules()),
+        ({ status }) => status === 200,
+      ),
+      200,
+    );
+    expectThat((await server()) === "us", "a pool with one endpoint sends there");
+    for (const zone of ["eu", "us"] as const) {
+      api.put(testPaths.pools, poolOf(fleet, zone));
+      const untilMs = performance.now() + 60_000;
+      while ((await server()) !== zone) {
+        expectThat(performance.now() < untilMs, `no request reaches ${zone}, which is the pool now`);
+      }
+    }
+    api.put(testPaths.pools, poolOf(fleet, "eu", "us"));
+    const untilMs = performance.now() + 60_000;
+    while ((await server()) !== "eu") expectThat(performance.now() < untilMs, "no request reaches eu");
+    await kill();
+    const rise = await during(fleet, async () => {
+      for (let at = 0; at < 10; at++) expectReply(await infer(http, rules()), 200);
+    });
+    expectThat(rise.eu > 0 && rise.us > 0, `fail open takes turns: ${JSON.stringify(rise)}`);
+    return "4 pools; 0 of 10 failed without a picker";
+  },
+
+  async "spill: a full pool, and rules that exclude it, lead outside it, and no further than rules and cost allow"(
+    fleet,
+    open,
+  ) {
+    const { eu, us } = fleet.servers;
+    const port = us.http.split(":")[1];
+    const entries = [
+      { id: "far", address: `http://localhost:${port}`, tier: "cloud", zone: "us", trust: "listed" },
+    ];
+    const far = join(fleet.folder, "far.json");
+    await writeFile(far, JSON.stringify({ schemaVersion: 1, entries }));
+    const kinds = [`http://localhost:${port},zone=us,per-second=1000,per-request=5`, `directory:${far}`];
+    for (const spill of kinds) {
+      const args = [
+        "--at",
+        `http://${eu.http}`,
+        "--at-zone",
+        "eu",
+        "--spill",
+        spill,
+        "--data-class",
+        "internal",
+      ];
+      const narrow = [...args, "--at-price", "per-second=0", "--most-in-flight", "1"];
+      const { http, kill } = await started(fleet, open, { args: narrow, envoyArgs: ["--fail-open"] });
+      const own = await during(fleet, async () => {
+        for (let at = 0; at < 5; at++) expectReply(await infer(http, rules()), 200);
+      });
+      expectThat(own.eu === 5, `${spill}: with the pool idle ${JSON.stringify(own)}`);
+      let held = await halfSent(http);
+      const full = await eventually(
+        async () => {
+          if (!held.holds) held = await halfSent(http);
+          return infer(http, rules("eu"));
+        },
+        ({ status }) => status === 429,
+      );
+      expectReply(full, 429, "rejected");
+      const over = await during(fleet, async () => {
+        for (let at = 0; at < 5; at++) expectReply(await infer(http, rules()), 200);
+        expectReply(await infer(http, { ...rules(), "longshore-max-cost": "1" }), 429, "rejected");
+      });
+      expectThat(over.us === 5 && over.eu === 0, `${spill}: with the pool full ${JSON.stringify(over)}`);
+      held.end();
+      const back = await eventually(
+        () => infer(http, rules("eu")),
+        ({ status }) => status === 200,
+      );
+      expectReply(back, 200);
+      await kill();
+      const opened = await during(fleet, async () => {
+        for (let at = 0; at < 5; at++) expectReply(await infer(http, rules()), 200);
+      });
+      expectThat(opened.eu === 5, `${spill}: without a picker ${JSON.stringify(opened)}`);
+    }
+    return "a server by its name, and a directory; 10 requests outside the pool";
+  },
+
   async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(
     fleet,
     open,
@@ -363,21 +477,36 @@ const checks: Readonly<Record<string, Check>> = {
   // Last, since it ends one of the servers.
   async "a killed server is avoided; where no other may take a request: 503 with the reason"(fleet, open) {
     const { http } = await started(fleet, open);
-    for (let at = 0; at < 4; at++) expectReply(await infer(http, rules()), 200);
+    const { more } = await pooled(fleet, open, "eu", "us");
+    const pool = await started(fleet, open, { ...more, zones: [] });
+    const both = [http, pool.http];
+    const us = await answered(fleet.servers.us);
+    for (const one of both) {
+      let row = 0;
+      await eventually(
+        async () => {
+          const reply = await infer(one, rules());
+          row = reply.status === 200 ? row + 1 : 0;
+          return reply;
+        },
+        () => row > 4,
+      );
+    }
+    expectThat((await answered(fleet.servers.us)) > us, "both servers are in use");
     process.kill(-fleet.servers.us.pid, "SIGKILL");
     await untilGone(fleet.servers.us.http);
     const failed: string[] = [];
-    for (let at = 0; at < 30; at++) {
-      const { status, text } = await infer(http, rules());
+    for (let at = 0; at < 60; at++) {
+      const { status, text } = await infer(both[at % 2] ?? "", rules());
       if (status !== 200) failed.push(`request ${at}: ${status} ${text.slice(0, 200)}`);
     }
-    expectThat(failed.length === 0, `${failed.length} of 30 requests failed: ${failed[0]}`);
+    expectThat(failed.length === 0, `${failed.length} of 60 requests failed: ${failed[0]}`);
     const none = await eventually(
       () => infer(http, rules("us")),
       ({ reason }) => reason === "no-endpoint",
     );
     expectReply(none, 503, "no-endpoint");
-    return "0 of 30 requests failed";
+    return "0 of 60 requests failed, of a list and of an InferencePool";
   },
 };
 

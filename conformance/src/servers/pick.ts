@@ -28,6 +28,8 @@ export interface PickedEnvoyOptions {
   readonly envoyArgs?: readonly string[];
   /** Pickers beside each other. Default 1. */
   readonly pickers?: number;
+  /** Of the command, besides those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
   /** An empty folder for the configuration. */
   readonly folder: string;
   /** Changes the printed configuration. Default: it is used as it was printed. */
@@ -39,6 +41,7 @@ export async function startPickedEnvoy({
   args,
   envoyArgs = [],
   pickers = 1,
+  env = {},
   folder,
   edit = (yaml) => yaml,
 }: PickedEnvoyOptions): Promise<PickedEnvoy> {
@@ -47,7 +50,7 @@ export async function startPickedEnvoy({
   const own = [command, "pick", ...args, "--port", `${ports[0]}`];
   const all = pickers > 1 ? ports.flatMap((port) => ["--picker", `127.0.0.1:${port}`]) : [];
   const printing = [...own, "--print-envoy", "--envoy-port", `${envoyPort}`, ...all, ...envoyArgs];
-  const printed = await run(process.execPath, printing);
+  const printed = await run(process.execPath, printing, { env });
   if (printed.code !== 0) throw new Error(`longshore pick --print-envoy: ${printed.err.slice(-500)}`);
   const file = join(folder, `envoy-${envoyPort}.yaml`);
   await writeFile(file, edit(printed.out));
@@ -57,7 +60,7 @@ export async function startPickedEnvoy({
   let envoy: RunningPeer;
   try {
     for (const port of ports) {
-      const one = startPicker([command, "pick", ...args, "--port", `${port}`, "--json"]);
+      const one = startPicker([command, "pick", ...args, "--port", `${port}`, "--json"], env);
       started.push(one);
       await one.listening;
     }
@@ -85,8 +88,11 @@ interface StartedPicker {
   end(signal: NodeJS.Signals): Promise<void>;
 }
 
-function startPicker(args: readonly string[]): StartedPicker {
-  const picker = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+function startPicker(args: readonly string[], env: Readonly<Record<string, string>>): StartedPicker {
+  const picker = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
   const gone = once(picker, "exit");
   const left = (): void => void picker.kill("SIGKILL");
   process.once("exit", left);

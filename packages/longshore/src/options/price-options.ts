@@ -69,6 +69,29 @@ export function atPriceOption(command: Command): Command {
   );
 }
 
+/** Prices such as `per-second=4000`. Throws `invalid-configuration` with `where`, the key and the value. */
+export function ratesIn(parts: readonly string[], where: string): StatedRates {
+  const rates: { -readonly [Key in keyof StatedRates]: StatedRates[Key] } = {};
+  for (const part of parts) {
+    const split = part.indexOf("=");
+    const key = part.slice(0, Math.max(0, split));
+    const value = part.slice(split + 1);
+    if (!isKey(key)) {
+      throw refused(
+        `${where}: '${part}' is no price; give one of ${Object.keys(keys).join(", ")}, such as per-second=4000`,
+      );
+    }
+    if (rates[keys[key]] !== undefined) throw refused(`${where} names ${key} twice`);
+    const price = value === "" ? NaN : Number(value);
+    if (!(price >= 0 && price <= mostPrice)) {
+      throw refused(`${where}: ${key} is '${value}'; it must be a number from 0 to ${mostPrice}`);
+    }
+    rates[keys[key]] = price;
+  }
+  checkRates(rates, where);
+  return rates;
+}
+
 /**
  * The prices of each server of `--at`. One that names the server overrides one for all.
  * Throws `invalid-configuration` with the option, the key and the value.
@@ -85,25 +108,7 @@ export function atPricesOf(
     if (named !== undefined && !at.includes(named)) {
       throw refused(`--at-price names ${named}, which no --at does`);
     }
-    const where = named === undefined ? "--at-price" : `--at-price ${named}`;
-    const rates: { -readonly [Key in keyof StatedRates]: StatedRates[Key] } = {};
-    for (const part of parts) {
-      const split = part.indexOf("=");
-      const key = part.slice(0, Math.max(0, split));
-      const value = part.slice(split + 1);
-      if (!isKey(key)) {
-        throw refused(
-          `${where}: '${part}' is no price; give one of ${Object.keys(keys).join(", ")}, such as per-second=4000`,
-        );
-      }
-      if (rates[keys[key]] !== undefined) throw refused(`${where} names ${key} twice`);
-      const price = value === "" ? NaN : Number(value);
-      if (!(price >= 0 && price <= mostPrice)) {
-        throw refused(`${where}: ${key} is '${value}'; it must be a number from 0 to ${mostPrice}`);
-      }
-      rates[keys[key]] = price;
-    }
-    checkRates(rates, where);
+    const rates = ratesIn(parts, named === undefined ? "--at-price" : `--at-price ${named}`);
     if (named === undefined) forAll = { ...forAll, ...rates };
     else forOne.set(named, { ...forOne.get(named), ...rates });
   }

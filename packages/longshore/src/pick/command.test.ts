@@ -183,6 +183,23 @@ it("prints a configuration of Envoy with the servers of --at and of a directory"
     expect(yaml).toContain(part);
   // Reachable from outside, so encrypted.
   expect(yaml).toContain("UpstreamTlsContext");
+  const spilling = await command(
+    ...printing,
+    "--spill",
+    "https://cloud.example:9000,zone=us",
+    "--at-grpc",
+    ":81",
+  );
+  for (const part of [
+    "priority: 1",
+    "cloud.example",
+    "auto_host_sni: true",
+    "endpoints-grpc",
+    "port_value: 81",
+  ])
+    expect(spilling.lines[0]).toContain(part);
+  const followed = await command(...printing, "--spill", `directory:${directory}`);
+  expect(followed.lines[0]).toContain("eds_cluster_config");
   const two = await command(...printing, "--picker", "10.0.0.4:9002", "--picker", "[::1]:9003");
   expect(two.lines[0]).toContain('address: "::1"');
   expect(two.lines[0]).not.toContain("failure_mode_allow");
@@ -195,7 +212,15 @@ it("refuses nonsensical options, with the problem", async () => {
     [[...at, "--tls-cert", "a.pem"], "--tls-cert and --tls-key go together"],
     [[...at, "--tls", "none", "--tls-cert", "a.pem", "--tls-key", "b.pem"], "exclude each other"],
     [[...at, "--print-envoy", "--picker", "somewhere"], "--picker wants host:port"],
-    [[...at, "--at", "https://10.0.0.3", "--print-envoy"], "some servers are https and some http"],
+    [[...at, "--at-grpc", "8001"], "--at-grpc wants a port"],
+    [[...at, "--spill", "cloud"], "--spill wants an address"],
+    [[...at, "--spill", "http://10.0.0.9,colour=red"], "'colour=red' is not known here"],
+    [[...at, "--spill", "http://10.0.0.9,zone=a,zone=b"], "--spill states zone twice"],
+    [[...at, "--spill", "http://10.0.0.9,trust=attested"], "trust is listed, operated, vouched"],
+    [[...at, "--spill", "http://10.0.0.9,per-second=much"], "per-second is 'much'"],
+    [[...at, "--spill", "http://10.0.0.9,key=/no/key"], "the key of --spill"],
+    [[...at, "--spill", "directory:a.yaml,zone=a"], "it takes nothing else"],
+    [[...at, "--spill", "http://10.0.0.2:80"], "--spill and --at both name 10.0.0.2:80"],
     [[...at, "--most-in-flight", "0"], "--most-in-flight wants"],
     [[...at, "--tls-cert", "/no/a.pem", "--tls-key", "/no/b.pem"], "the certificate"],
   ] as const) {

@@ -2,6 +2,7 @@ import {
   type Clock,
   defaultWireLimits,
   type Directory,
+  type EndpointId,
   type EndpointInfo,
   type Handler,
   type KeptDirectory,
@@ -19,23 +20,31 @@ import {
   randomId,
   type Route,
 } from "@longshore/core/internal";
-import { externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
+import { endpointDiscovery, externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening } from "@longshore/server";
 import { dialAll } from "../compose/dial-all.ts";
 import type { DialOptions, ServerOptions } from "../compose/dial.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
-import { type Dialling, openUnsigned, unionOf } from "../compose/directory.ts";
+import { type Dialling, openDirectory, openUnsigned, unionOf } from "../compose/directory.ts";
 import { kubernetesPool, type PoolState } from "../compose/kubernetes-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import { type AboutServers, serversAt } from "../options/at-options.ts";
 import { shownOf } from "../options/connection-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
-import { createAddresses, grpcHostAndPort, hostAndPort, systemLookUp } from "./addresses.ts";
+import {
+  createAddresses,
+  grpcHostAndPort,
+  type HostAndPort,
+  hostAndPort,
+  systemLookUp,
+} from "./addresses.ts";
+import { discoveredEndpoints } from "./discovered.ts";
 import { envoyConfiguration } from "./envoy.ts";
 import { pickMetrics, type PickMetrics } from "./metrics.ts";
 import { pickProcessor } from "./processor.ts";
+import { serverId, spillTarget } from "./spill.ts";
 import { selfSigned } from "./self-signed.ts";
 
 /** Options of `longshore pick`. */
@@ -47,6 +56,7 @@ export interface PickOptions extends AboutServers, DirectoryCommandOptions {
   readonly tls?: "self-signed" | "none";
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly spill: readonly string[];
   /** `:PORT` of each server's host where it speaks gRPC. */
   readonly atGrpc?: string;
   readonly mostInFlight?: number;
@@ -123,6 +133,8 @@ interface Choice {
   readonly directory: Directory | undefined;
   readonly dialling: Dialling;
   readonly poolState: () => PoolState | undefined;
+  /** Whether an endpoint is outside the pool. */
+  readonly isSpill: (id: EndpointId) => boolean;
   close(): Promise<void>;
 }
 
@@ -160,6 +172,52 @@ async function poolOf(
   return directory;
 }
 
+/** The endpoints of `--spill`. */
+interface Spill {
+  readonly servers: readonly ServerOptions[];
+  readonly directories: readonly { readonly directory: KeptDirectory; readonly shown: DialOptions }[];
+}
+
+async function spillOf(options: PickOptions, io: CommandIo): Promise<Spill> {
+  const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+  const servers: ServerOptions[] = [];
+  const directories: { directory: KeptDirectory; shown: DialOptions }[] = [];
+  try {
+    for (const target of await Promise.all(options.spill.map(spillTarget))) {
+      if (target.kind === "server") {
+        servers.push(target.server);
+      } else if (target.kind === "pool") {
+        const { pool, trust, zone, serverKind, shown } = target;
+        const terms = {
+          trust,
+          ...(serverKind === undefined ? {} : { kind: serverKind }),
+          ...(zone === undefined ? {} : { within: zone }),
+          onState: poolNotes(io, () => undefined),
+        };
+        directories.push({
+          directory: openUnsigned(await kubernetesPool(pool, terms, parts), trust, parts),
+          shown,
+        });
+      } else {
+        const { operatorKeys } = options;
+        const keys =
+          operatorKeys === undefined
+            ? {}
+            : { operatorKeys: await readTextFile(operatorKeys, "the operator's keys") };
+        directories.push({
+          directory: await openDirectory({ from: target.from, ...keys }, parts),
+          shown: {},
+        });
+      }
+    }
+    await Promise.all(directories.map(({ directory }) => directory.ready));
+    return { servers, directories };
+  } catch (thrown) {
+    await Promise.all(directories.map(({ directory }) => directory[Symbol.asyncDispose]()));
+    throw thrown;
+  }
+}
+
 async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
   const { at, atKind, atMetrics } = options;
   const alone = at.length === 0 && options.pool !== undefined;
@@ -178,12 +236,29 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
           ...(await shownOf("at", options)),
           ...(atMetrics === undefined || atKind === "longshore" ? {} : { metrics: atMetrics }),
         };
+  const spill = await spillOf(options, io);
+  const inPool = unionOf(pool, found?.directory);
+  const ids = new Set(servers.map(serverId));
+  const spillIds = new Set(spill.servers.map(serverId));
+  for (const id of spillIds) if (ids.has(id)) throw refused(`--spill and --at both name ${id}`);
+  const listing = (id: EndpointId) => spill.directories.find(({ directory }) => directory.wordOn(id));
+  const isOfPool = (id: EndpointId): boolean => ids.has(id) || inPool?.wordOn?.(id) !== undefined;
   return {
-    servers,
-    directory: unionOf(pool, found?.directory),
+    servers: [...servers, ...spill.servers],
+    directory: spill.directories.reduce<Directory | undefined>(
+      (all, { directory }) => unionOf(all, directory),
+      inPool,
+    ),
     poolState: () => poolState,
-    dialling: (info, word) => (pool?.wordOn(info.id) ? pods : (found?.dialling(info, word) ?? {})),
+    isSpill: (id) => spillIds.has(id) || (!isOfPool(id) && listing(id) !== undefined),
+    dialling: (info, word) =>
+      pool?.wordOn(info.id)
+        ? pods
+        : found?.directory.wordOn(info.id)
+          ? found.dialling(info, word)
+          : (listing(info.id)?.shown ?? {}),
     async close() {
+      await Promise.all(spill.directories.map(({ directory }) => directory[Symbol.asyncDispose]()));
       await pool?.[Symbol.asyncDispose]();
       await found?.directory[Symbol.asyncDispose]();
     },
@@ -191,17 +266,20 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
 }
 
 /** The servers that are known at this moment, as a proxy reaches them. */
-function reachable({ servers, directory }: Choice, follows: boolean, grpcPort: number | undefined) {
-  const infos: readonly Pick<EndpointInfo, "address" | "grpcAddress">[] = [
-    ...servers,
+function reachable({ servers, directory, isSpill }: Choice, follows: boolean, grpcPort: number | undefined) {
+  const infos: readonly Pick<EndpointInfo, "id" | "address" | "grpcAddress">[] = [
+    ...servers.map((one) => ({ address: one.address, id: serverId(one) })),
     ...(directory?.snapshot().entries ?? []),
   ];
-  const hosts = infos.flatMap((one) => hostAndPort(one) ?? []);
-  const grpcHosts = infos.flatMap((one) => grpcHostAndPort(one, grpcPort) ?? []);
-  if (hosts.length === 0 && !follows)
+  const hostsBy = (locate: (info: (typeof infos)[number]) => HostAndPort | undefined) =>
+    infos.flatMap((one) => {
+      const at = locate(one);
+      return at ? [{ ...at, spill: isSpill(one.id) }] : [];
+    });
+  const hosts = hostsBy(hostAndPort);
+  const grpcHosts = hostsBy((info) => grpcHostAndPort(info, grpcPort));
+  if (hosts.length === 0 && !follows) {
     throw refused("no server to write into Envoy's configuration has an address");
-  if (hosts.some(({ tls }) => tls !== hosts[0]?.tls)) {
-    throw refused("some servers are https and some http; Envoy's cluster speaks to all in one way");
   }
   return { endpoints: hosts, grpcEndpoints: grpcHosts, grpc: grpcHosts.length > 0 || grpcPort !== undefined };
 }
@@ -213,10 +291,7 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
   const choice = await choiceOf(options, io);
   try {
     if (options.printEnvoy) {
-      const follows = options.pool !== undefined;
-      if (follows && options.failOpen) {
-        throw refused("--fail-open needs servers that stay: Envoy does not know the pods of --pool");
-      }
+      const follows = options.pool !== undefined || options.spill.some((one) => !/^https?:/.test(one));
       const text = envoyConfiguration({
         host: options.envoyHost,
         port: options.envoyPort,
@@ -289,7 +364,7 @@ function atMost(clock: Clock, ms: number, told: Promise<number>): Promise<number
 
 async function listenUntilStopped(options: PickOptions, choice: Choice, io: CommandIo): Promise<void> {
   keepYoung();
-  const { servers, directory, dialling } = choice;
+  const { servers, directory, dialling, isSpill } = choice;
   const grpcPort = grpcPortOf(options);
   const [clock, random] = [systemClock(), systemRandom()];
   // The metrics read the picker, and the picker tells them.
@@ -306,7 +381,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
     clock,
     random,
     observer,
-    ...(mostInFlight === undefined ? {} : { mostInFlight }),
+    ...(mostInFlight === undefined ? {} : { mostInFlight, isUnlimited: isSpill }),
   });
   try {
     const unstatedRules = { dataClass, leastTrust: "none" } as const;
@@ -326,14 +401,18 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       pool: choice.poolState,
       residentBytes: () => process.memoryUsage.rss(),
     });
+    const addresses = createAddresses(clock);
+    const grpcAddresses = createAddresses(clock, systemLookUp, (info) => grpcHostAndPort(info, grpcPort));
     const processor = pickProcessor({
       picker,
       metrics,
-      addresses: createAddresses(clock),
-      grpcAddresses: createAddresses(clock, systemLookUp, (info) => grpcHostAndPort(info, grpcPort)),
+      addresses,
+      grpcAddresses,
+      isSpill,
       clock,
       unstatedRules,
     });
+    const discovered = discoveredEndpoints({ picker, addresses, grpcAddresses, isSpill, clock });
     const answer = adminHandler(picker, metrics, () => hasLearned);
     const listening = await listenGrpc(answer, {
       clock,
@@ -342,7 +421,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       port: options.port,
       directSocket,
       limits: { ...defaultWireLimits, maxBodyBytes: mostMessageBytes },
-      services: [externalProcessor({ clock, processor })],
+      services: [externalProcessor({ clock, processor }), endpointDiscovery(discovered)],
       healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
       // A gateway opens few connections and holds one call for each request under way.
       maxConcurrentCalls: 65_536,

@@ -2,6 +2,7 @@ import { Option } from "commander";
 import { aboutServers, atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number, port } from "../options/define.ts";
 import { directoryOptions } from "../options/directory-options.ts";
+import { atPriceOption } from "../options/price-options.ts";
 import type { PickOptions } from "./command.ts";
 
 /** `pick`. */
@@ -10,11 +11,17 @@ export function definePick({ program, action, io }: Defining): void {
     .command("pick")
     .description("choose the endpoint of each request for a gateway (Envoy ext_proc, Gateway API)");
   help(
-    directoryOptions(atOptions(aboutServers(picks)))
+    directoryOptions(atPriceOption(atOptions(aboutServers(picks))))
       .option("--at <url>", "a server to choose from; repeat for several", collect, [])
       .option(
         "--pool <namespace/name>",
         "an InferencePool in Kubernetes, whose ready pods are servers to choose from; --at-kind, --at-trust and --at-metrics apply to them, and --at-zone contains their zones",
+      )
+      .option(
+        "--spill <where>",
+        "servers outside the pool, for requests that none of it may take: a URL, with its properties (https://cloud.example:8000,zone=us,trust=operated,per-second=4000,key=FILE), pool:NAMESPACE/NAME or directory:WHERE; repeat for several",
+        collect,
+        [],
       )
       .option(
         "--at-grpc <:port>",
@@ -70,6 +77,7 @@ export function definePick({ program, action, io }: Defining): void {
     "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --data-class internal",
     "longshore pick --at http://127.0.0.1:8010 --at http://127.0.0.1:8020 --print-envoy > envoy.yaml",
     "longshore pick --pool shop/ocr --host 0.0.0.0 --data-class internal",
+    "longshore pick --pool shop/ocr --data-class internal --spill https://cloud.example:8000,zone=us,trust=operated",
     "longshore pick --directory endpoints.yaml --host 0.0.0.0 --port 9002",
   );
 }

@@ -3,11 +3,23 @@ import { streamInferPath } from "@longshore/grpc";
 import {
   destinationKey,
   destinationNamespace,
-  firstDestinationKey,
+  grpcCluster,
+  httpCluster,
   modelHeader,
+  socketMatchNamespace,
   subsetNamespace,
+  tlsMatch,
 } from "./names.ts";
 import { yamlText } from "./yaml-text.ts";
+
+/** A server. */
+export interface EnvoyEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  /** It is outside the pool: without a picker it gets requests only where the pool has no endpoint. */
+  readonly spill: boolean;
+}
 
 /** Inputs of a configuration for Envoy. */
 export interface EnvoyOptions {
@@ -17,14 +29,14 @@ export interface EnvoyOptions {
   /** Where pickers listen: all of them decide alike, and Envoy leaves one that does not answer. */
   readonly pickers: readonly { readonly host: string; readonly port: number }[];
   readonly pickerTls: boolean;
-  readonly endpoints: readonly { readonly host: string; readonly port: number; readonly tls: boolean }[];
+  readonly endpoints: readonly EnvoyEndpoint[];
   /** The same servers where they speak gRPC. Empty: gRPC is not routed. */
   readonly grpcEndpoints: EnvoyOptions["endpoints"];
   /** Servers speak gRPC, though none is known yet. */
   readonly grpc: boolean;
   /** Without a picker, requests go to the endpoints in turns. Default: they fail with 503. */
   readonly failOpen: boolean;
-  /** Endpoints come and go: Envoy sends to the address that the picker names, whichever it is. */
+  /** Endpoints come and go: Envoy learns them from the picker (EDS). */
   readonly follows: boolean;
 }
 
@@ -35,9 +47,19 @@ function socket(host: string, port: number): object {
   return { socket_address: { address: host, port_value: port } };
 }
 
-function assignment(cluster: string, hosts: readonly { readonly host: string; readonly port: number }[]) {
-  const endpoints = hosts.map(({ host, port }) => ({ endpoint: { address: socket(host, port) } }));
-  return { cluster_name: cluster, endpoints: [{ lb_endpoints: endpoints }] };
+type Host = Pick<EnvoyEndpoint, "host" | "port"> & Partial<EnvoyEndpoint>;
+
+function assignment(cluster: string, hosts: readonly Host[]) {
+  const lists = [hosts.filter(({ spill }) => spill !== true), hosts.filter(({ spill }) => spill === true)];
+  const endpoints = lists.flatMap((list, priority) => {
+    if (list.length === 0 && priority > 0) return [];
+    const endpointsOf = list.map(({ host, port, tls }) => ({
+      endpoint: { address: socket(host, port), ...(isIP(host) === 0 ? { hostname: host } : {}) },
+      ...(tls === true ? { metadata: { filter_metadata: { [socketMatchNamespace]: tlsMatch } } } : {}),
+    }));
+    return [{ ...(priority > 0 ? { priority } : {}), lb_endpoints: endpointsOf }];
+  });
+  return { cluster_name: cluster, endpoints };
 }
 
 /** Envoy takes addresses as they are, and looks names up in a cluster of its own kind. */
@@ -81,7 +103,7 @@ function filters(failOpen: boolean): readonly object[] {
       name: "envoy.filters.http.header_mutation",
       typed_config: {
         "@type": `${extensions}.filters.http.header_mutation.v3.HeaderMutation`,
-        mutations: { request_mutations: [{ remove: destinationKey }, { remove: firstDestinationKey }] },
+        mutations: { request_mutations: [{ remove: destinationKey }] },
       },
     },
     {
@@ -123,7 +145,8 @@ function processed(modes: object): object {
 /** The picker reads the model of a call from a header, else from the beginning of its first message. */
 function grpcRoutes(failOpen: boolean): readonly object[] {
   const route = {
-    cluster: "endpoints-grpc",
+    cluster: grpcCluster,
+    auto_host_rewrite: true,
     timeout: "0s",
     max_stream_duration: { grpc_timeout_header_max: "0s" },
     retry_policy: retries,
@@ -158,7 +181,13 @@ function manager(options: EnvoyOptions): object {
             ...(options.grpc ? grpcRoutes(options.failOpen) : []),
             {
               match: { prefix: "/" },
-              route: { cluster: "endpoints", timeout: "300s", retry_policy: retries },
+              // Only names are rewritten: an address stays as the client wrote it.
+              route: {
+                cluster: httpCluster,
+                auto_host_rewrite: true,
+                timeout: "300s",
+                retry_policy: retries,
+              },
             },
           ],
         },
@@ -176,34 +205,36 @@ const http2 = {
   },
 };
 
-function endpointsCluster(
-  name: string,
-  endpoints: EnvoyOptions["endpoints"],
-  follows: boolean,
-  more: object,
-): object {
-  const tls =
-    endpoints[0]?.tls === true
-      ? {
-          transport_socket: tlsSocket({
-            common_tls_context: {
-              ...(more === http2 ? { alpn_protocols: ["h2"] } : {}),
-              validation_context: { trusted_ca: { filename: "/etc/ssl/certs/ca-certificates.crt" } },
-            },
-          }),
-        }
-      : {};
-  if (follows) {
-    return {
-      name,
-      type: "ORIGINAL_DST",
-      lb_policy: "CLUSTER_PROVIDED",
-      original_dst_lb_config: { use_http_header: true, http_header_name: firstDestinationKey },
-      connect_timeout: "1s",
-      ...tls,
-      ...more,
-    };
-  }
+/** The endpoints as pickers know them. Envoy keeps the last that it was told while no picker answers. */
+const discovered = {
+  type: "EDS",
+  eds_cluster_config: {
+    eds_config: {
+      resource_api_version: "V3",
+      initial_fetch_timeout: "5s",
+      api_config_source: {
+        api_type: "GRPC",
+        transport_api_version: "V3",
+        grpc_services: [{ envoy_grpc: { cluster_name: "picker" } }],
+      },
+    },
+  },
+};
+
+function endpointsCluster(name: string, endpoints: readonly EnvoyEndpoint[], follows: boolean): object {
+  const isGrpc = name === grpcCluster;
+  const encrypted = {
+    name: "tls",
+    match: tlsMatch,
+    transport_socket: tlsSocket({
+      auto_host_sni: true,
+      auto_sni_san_validation: true,
+      common_tls_context: {
+        ...(isGrpc ? { alpn_protocols: ["h2"] } : {}),
+        validation_context: { trusted_ca: { filename: "/etc/ssl/certs/ca-certificates.crt" } },
+      },
+    }),
+  };
   const turns = policy("round_robin", "round_robin.v3.RoundRobin", {});
   const chosen = policy("override_host", "override_host.v3.OverrideHost", {
     override_host_sources: [
@@ -214,12 +245,11 @@ function endpointsCluster(
   });
   return {
     name,
-    ...kindOf(endpoints),
+    ...(follows ? discovered : { ...kindOf(endpoints), load_assignment: assignment(name, endpoints) }),
     connect_timeout: "1s",
     load_balancing_policy: { policies: [chosen] },
-    load_assignment: assignment(name, endpoints),
-    ...tls,
-    ...more,
+    ...(follows || endpoints.some(({ tls }) => tls) ? { transport_socket_matches: [encrypted] } : {}),
+    ...(isGrpc ? http2 : {}),
   };
 }
 
@@ -249,6 +279,7 @@ function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
 export function envoyConfiguration(options: EnvoyOptions): string {
   const { endpoints, grpcEndpoints, grpc, follows } = options;
   const configuration = {
+    ...(follows ? { node: { id: "inference", cluster: "inference" } } : {}),
     static_resources: {
       listeners: [
         {
@@ -267,8 +298,8 @@ export function envoyConfiguration(options: EnvoyOptions): string {
         },
       ],
       clusters: [
-        endpointsCluster("endpoints", endpoints, follows, {}),
-        ...(grpc ? [endpointsCluster("endpoints-grpc", grpcEndpoints, follows, http2)] : []),
+        endpointsCluster(httpCluster, endpoints, follows),
+        ...(grpc ? [endpointsCluster(grpcCluster, grpcEndpoints, follows)] : []),
         pickerCluster(options),
       ],
     },

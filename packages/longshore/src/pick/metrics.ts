@@ -21,6 +21,8 @@ export interface PickMetrics {
   decided(reason: string | undefined, tookMs: number): void;
   /** The request ended: an endpoint answered it, the proxy reported a failure, or the client gave up. */
   ended(endpoint: string, end: PickEnd): void;
+  /** A request went to an endpoint outside the pool. */
+  spilled(): void;
   /** A request came for a model that is there, or that no server has yet. */
   asked(model: string): void;
   /** Takes in what endpoints answered. */
@@ -58,6 +60,11 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
     "Requests that were sent on, by endpoint and end",
     ["endpoint", "outcome"],
   );
+  const spilled = counter(
+    "longshore_pick_spilled_total",
+    "Requests that went outside the pool, since no endpoint of it might take them",
+    [],
+  );
   const demand = demandMetrics();
   const plain = (name: string, help: string, read: () => number | undefined): Family =>
     gauge(name, help, () => {
@@ -68,6 +75,7 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
     decisions,
     seconds,
     requests,
+    spilled,
     ...Object.values(demand.families),
     plain("longshore_pick_in_flight", "Requests that were sent on and have not ended", gauges.inFlight),
     gauge("longshore_pick_endpoints", "Endpoints by state", () => {
@@ -109,6 +117,7 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
       decisions.add(reason === undefined ? ["routed", ""] : ["refused", reason]);
       seconds.observe([], tookMs / 1000);
     },
+    spilled: () => spilled.add([]),
     asked: (model) => demand.asked(model),
     observer: {
       record(event) {

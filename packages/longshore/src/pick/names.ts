@@ -22,9 +22,14 @@ export const fairnessHeaders: readonly string[] = [
 /** Milliseconds until the first token; of an inference with tensors, until the answer. */
 export const objectiveMsHeader = "x-llm-d-slo-ttft-ms";
 
-/** Of Longshore: header with the best endpoint alone, for a proxy that takes the address from it (ORIGINAL_DST of Envoy). */
-export const firstDestinationKey = "longshore-destination";
-
 /** Of Longshore: the model of a request over gRPC, and its version, where the sender names them: the picker needs no body then. */
 export const modelHeader = "longshore-model";
 export const modelVersionHeader = "longshore-model-version";
+
+/** Clusters of Envoy whose endpoints a picker tells. */
+export const httpCluster = "endpoints";
+export const grpcCluster = "endpoints-grpc";
+
+/** Metadata of an endpoint by which Envoy chooses a transport socket, and its key for TLS. */
+export const socketMatchNamespace = "envoy.transport_socket_match";
+export const tlsMatch: Readonly<Record<"tls", string>> = { tls: "true" };

@@ -1,5 +1,5 @@
 import { virtualClock } from "@longshore/lab";
-import { type Call, type EndpointInfo, LongshoreError } from "@longshore/core";
+import { type Call, type EndpointInfo, LongshoreError, type Reason } from "@longshore/core";
 import {
   type EndpointPicker,
   housekeepingCall,
@@ -292,4 +292,74 @@ it("refuses calls over gRPC with a status of gRPC and the reason", async () => {
     grpcStatus: 8,
     headers: { "longshore-reason": "rejected", "grpc-retry-pushback-ms": "1000" },
   });
+});
+
+it("sends a request outside the pool only if no endpoint of the pool may take it, and never beyond a subset", async () => {
+  const clock = virtualClock();
+  const asked: (readonly string[])[] = [];
+  let refusals: Readonly<Record<string, LongshoreError>> = {};
+  let spilled = 0;
+  const picker = {
+    endpoints,
+    changes: 1,
+    pick: async ({ among, evenLate = false }: PickRequest) => {
+      const ids = [...(among ?? ["all"])];
+      asked.push(evenLate ? [...ids, "late"] : ids);
+      const refusal = refusals[evenLate ? "late" : (ids[0] ?? "none")];
+      if (refusal) throw refusal;
+      return { endpoints: endpoints.filter(({ id }) => ids.includes(id)), answered: () => undefined, failed: () => undefined, dropped: () => undefined }; // prettier-ignore
+    },
+    well: async (among?: ReadonlySet<string>) => (among?.has("a") === true ? [] : endpoints.slice(1)),
+  } as unknown as EndpointPicker;
+  const { process } = pickProcessor({
+    picker,
+    addresses: createAddresses(clock),
+    isSpill: (id) => id === "b",
+    clock,
+    unstatedRules: { dataClass: "internal", leastTrust: "none" },
+    metrics: {
+      decided: () => undefined,
+      ended: () => undefined,
+      asked: () => undefined,
+      spilled: () => void spilled++,
+    },
+  });
+  const ask = async (
+    refused: typeof refusals,
+    headers: Readonly<Record<string, string>> = {},
+    metadata: ProcessedRequest["metadata"] = {},
+    path = infer,
+  ) => {
+    refusals = refused;
+    asked.length = 0;
+    const peer = { address: "127.0.0.1", loopback: true };
+    const request = {
+      headers: { ":method": path === infer ? "POST" : "GET", ":path": path, ...headers },
+      metadata,
+      peer,
+    };
+    const answer = await process(request, housekeepingCall("c"));
+    if (answer.kind === "undecided") throw new Error("undecided");
+    return answer.kind === "routed" ? answer.headers["x-gateway-destination-endpoint"] : answer.details;
+  };
+  const refusal = (reason: Reason) => new LongshoreError(reason, "plan", "no");
+  expect(await ask({})).toBe("10.0.0.1:80");
+  expect(asked).toEqual([["a"]]);
+  for (const reason of ["rejected", "no-endpoint", "policy-denied"] as const) {
+    expect(await ask({ a: refusal(reason) })).toBe("10.0.0.2:81");
+  }
+  expect(asked).toEqual([["a"], ["b"]]);
+  expect(spilled).toBe(3);
+  // What is wrong with the request itself is wrong everywhere.
+  expect(await ask({ a: refusal("unknown-model") })).toBe("unknown-model");
+  expect(await ask({ a: refusal("policy-denied"), b: refusal("rejected") })).toBe("rejected");
+  expect(await ask({ a: refusal("rejected"), b: refusal("policy-denied") })).toBe("rejected");
+  const subset = { "envoy.lb.subset_hint": { "x-gateway-destination-endpoint-subset": "10.0.0.1:80" } };
+  expect(await ask({ a: refusal("rejected") }, {}, subset)).toBe("rejected");
+  // A late answer of the pool comes after one in time from outside.
+  const objective = { "x-llm-d-slo-ttft-ms": "9" };
+  expect(await ask({ a: refusal("rejected"), b: refusal("rejected") }, objective)).toBe("10.0.0.1:80");
+  expect(asked).toEqual([["a"], ["b"], ["a", "late"]]);
+  expect(await ask({}, {}, {}, "/v2/models/ocr")).toBe("10.0.0.2:81");
+  expect(spilled).toBe(3);
 });

@@ -35,7 +35,6 @@ import type { PickEnd, PickMetrics } from "./metrics.ts";
 import {
   destinationKey,
   destinationNamespace,
-  firstDestinationKey,
   fairnessHeaders,
   objectiveHeaders,
   modelHeader,
@@ -54,11 +53,13 @@ export interface ProcessorParts {
   readonly addresses: Addresses;
   /** Addresses for gRPC. Default: gRPC is not routed. */
   readonly grpcAddresses?: Addresses;
+  /** Endpoints outside the pool: they get a request only if no endpoint of the pool may take it. Default: none is. */
+  readonly isSpill?: (id: EndpointId) => boolean;
   readonly clock: Clock;
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
   /** Default: nothing is counted. */
-  readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "asked">;
+  readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "asked" | "spilled">;
 }
 
 /** Refusals for load: the client is to come again (429), and no retry elsewhere helps. */
@@ -249,8 +250,23 @@ function grpcReply({ headers, trailers }: ProcessedReply): { status: number; hea
 interface Reachable {
   readonly byId: ReadonlyMap<EndpointId, string>;
   readonly byAddress: ReadonlyMap<string, EndpointId>;
-  /** All that may be chosen; undefined where every endpoint may be. */
+  /** Those of the pool that may be chosen; undefined where every endpoint may be. */
   readonly among: ReadonlySet<EndpointId> | undefined;
+  /** Those of `among` outside the pool; undefined where there is none. */
+  readonly beyond: ReadonlySet<EndpointId> | undefined;
+}
+
+/** Refusals of the pool that endpoints outside it may be able to avoid. */
+const spills: ReadonlySet<string> = new Set([...busy, "no-endpoint", "policy-denied", "starting"]);
+
+/** Splits endpoints into those of the pool and those outside it. */
+function split(
+  all: ReadonlySet<EndpointId>,
+  isSpill: (id: EndpointId) => boolean,
+): Pick<Reachable, "among" | "beyond"> {
+  const beyond = new Set([...all].filter(isSpill));
+  if (beyond.size === 0) return { among: all, beyond: undefined };
+  return { among: new Set([...all].filter((id) => !beyond.has(id))), beyond };
 }
 
 /** Subsets whose endpoints are kept: gateways name few different ones. */
@@ -259,10 +275,14 @@ const mostSubsets = 64;
 const mostSubsetText = 65_536;
 
 /** Reads endpoints and addresses once for each change of them, not for each request. */
-function reachableOf(picker: EndpointPicker, addresses: Addresses) {
+function reachableOf(
+  picker: EndpointPicker,
+  addresses: Addresses,
+  isSpill: (id: EndpointId) => boolean = () => false,
+) {
   let kept: Reachable | undefined;
   let keptOf: readonly number[] = [];
-  const subsets = new Map<string, ReadonlySet<EndpointId>>();
+  const subsets = new Map<string, Pick<Reachable, "among" | "beyond">>();
   const now = (): Reachable => {
     addresses.renew();
     const of = [picker.changes, addresses.changes];
@@ -278,19 +298,22 @@ function reachableOf(picker: EndpointPicker, addresses: Addresses) {
       byAddress.set(address, info.id);
     }
     keptOf = of;
-    kept = { byId, byAddress, among: byId.size === endpoints.length ? undefined : new Set(byId.keys()) };
+    const { among, beyond } = split(new Set(byId.keys()), isSpill);
+    const isAll = byId.size === endpoints.length && !beyond;
+    kept = { byId, byAddress, among: isAll ? undefined : among, beyond };
     return kept;
   };
   const narrowed = (all: Reachable, subset: ReadonlySet<string>): Reachable => {
     const key = [...subset].join(",");
     const found = subsets.get(key);
-    const among =
-      found ?? new Set(Array.from(subset, (one) => all.byAddress.get(one) ?? "").filter((id) => id !== ""));
+    const ids = (): ReadonlySet<EndpointId> =>
+      new Set(Array.from(subset, (one) => all.byAddress.get(one) ?? "").filter((id) => id !== ""));
+    const among = found ?? split(ids(), isSpill);
     if (!found && key.length <= mostSubsetText) {
       subsets.set(key, among);
       if (subsets.size > mostSubsets) subsets.delete(subsets.keys().next().value ?? "");
     }
-    return { ...all, among };
+    return { ...all, ...among };
   };
   return (subset: ReadonlySet<string> | undefined): Reachable | Promise<Reachable> => {
     const narrow = (all: Reachable): Reachable => (subset ? narrowed(all, subset) : all);
@@ -303,10 +326,10 @@ function reachableOf(picker: EndpointPicker, addresses: Addresses) {
 
 /** A processor that sends each request to the endpoint that a picker chooses. */
 export function pickProcessor(parts: ProcessorParts): RequestProcessor {
-  const { picker, addresses, grpcAddresses, clock, metrics } = parts;
+  const { picker, addresses, grpcAddresses, isSpill, clock, metrics } = parts;
 
-  const overHttp = reachableOf(picker, addresses);
-  const overGrpc = grpcAddresses && reachableOf(picker, grpcAddresses);
+  const overHttp = reachableOf(picker, addresses, isSpill);
+  const overGrpc = grpcAddresses && reachableOf(picker, grpcAddresses, isSpill);
 
   const routed = (
     endpoints: readonly EndpointInfo[],
@@ -324,7 +347,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     };
     return {
       kind: "routed",
-      headers: { [destinationKey]: list, [firstDestinationKey]: chosen[0] ?? "" },
+      headers: { [destinationKey]: list },
       metadata: { [destinationNamespace]: { [destinationKey]: list } },
       ...(wantsTrailers ? { wantsTrailers } : {}),
       replied(reply) {
@@ -366,7 +389,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     }
     // A stream may be open for hours, and its trailers tell nothing of one request.
     const wantsTrailers = grpc && headers[":path"] !== streamInferPath;
-    const { among } = all;
+    const { among, beyond } = all;
     const address =
       "model" in route && route.model !== undefined
         ? {
@@ -386,15 +409,33 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         if (reason === "no-endpoint" || reason === "rejected") metrics?.asked(address.model);
         throw thrown;
       };
-      const picking = picker.pick(
-        { ...address, ...(variant === undefined ? {} : { variant }), bytes, among, evenLate: aim.evenLate },
-        aim.call,
-      );
+      const wanted = { ...address, ...(variant === undefined ? {} : { variant }), bytes };
+      const pick = (from: typeof among, evenLate: boolean): Promise<Picked> =>
+        picker.pick({ ...wanted, among: from, evenLate }, aim.call);
+      /** A late answer of the pool is the last resort, after one in time from outside it. */
+      const pickBeyond = async (outside: typeof among, first: unknown): Promise<Picked> => {
+        const { reason } = LongshoreError.from(first, "plan", "picking an endpoint");
+        if (!spills.has(reason)) throw first;
+        try {
+          const picked = await pick(outside, false);
+          metrics?.spilled();
+          return picked;
+        } catch (second) {
+          if (aim.evenLate) return pick(among, true);
+          // To come again helps where only the endpoints outside are full; else the reason of the pool tells more.
+          const isBusy = busy.has(LongshoreError.from(second, "plan", "picking an endpoint").reason);
+          throw isBusy && !busy.has(reason) ? second : first;
+        }
+      };
+      const picking = beyond
+        ? pick(among, false).catch((first: unknown) => pickBeyond(beyond, first))
+        : pick(among, aim.evenLate);
       const picked = await picking.catch(counted);
       metrics?.asked(address.model);
       return routed(picked.endpoints, all, picked, wantsTrailers);
     }
-    const well = await picker.well(among, address, call);
+    const inPool = await picker.well(among, address, call);
+    const well = inPool.length === 0 && beyond ? await picker.well(beyond, address, call) : inPool;
     if (well.length === 0) {
       throw new LongshoreError("no-endpoint", "plan", "no endpoint that may take the request answers now", {
         retryAfterMs: 1000,

@@ -85,6 +85,8 @@ export interface PickerParts extends OffloadParts {
   readonly mostEndpoints?: number;
   /** Maximum of this picker's requests under way at one endpoint. Default: no limit. */
   readonly mostInFlight?: number;
+  /** Endpoints that `mostInFlight` does not apply to. Default: none. */
+  readonly isUnlimited?: (id: EndpointId) => boolean;
   /**
    * How long a request may wait for the first description of its model, in milliseconds. The proxy waits no longer for the picker than its
    * own timeout (Envoy's `message_timeout`), and reports no reason after that. Default 1,500.
@@ -287,10 +289,10 @@ class LoopPicker implements EndpointPicker {
   /** Endpoints that a request may not go to, and those among them that are only full. */
   #without(among: ReadonlySet<EndpointId> | undefined) {
     const exclude = among ? this.#outsideOfSet(among) : noEndpoints;
-    const { mostInFlight } = this.#parts;
+    const { mostInFlight, isUnlimited } = this.#parts;
     if (mostInFlight === undefined) return { exclude, without: exclude, full: 0 };
     const full = [...this.#inFlightAt].flatMap(([id, count]) =>
-      count >= mostInFlight && !exclude.has(id) ? [id] : [],
+      count >= mostInFlight && !exclude.has(id) && isUnlimited?.(id) !== true ? [id] : [],
     );
     const without = full.length === 0 ? exclude : new Set([...exclude, ...full]);
     return { exclude, without, full: full.length };

@@ -1,0 +1,1 @@
+export { type DiscoveredEndpoint, endpointDiscovery, type EndpointSource } from "./endpoint-discovery.ts";
