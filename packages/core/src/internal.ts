@@ -117,6 +117,7 @@ export {
   checkAwaited,
   checkCredentialTarget,
   checkLeast,
+  checksumAfter,
   checksumHeader,
   checksumText,
   checkTensorBytes,
@@ -201,6 +202,7 @@ export {
   watched,
   watchedChunks,
   type WholeBody,
+  withoutChecksum,
 } from "./wire/body/index.ts";
 export {
   acknowledgeStep,

@@ -197,6 +197,15 @@ it("leaves clients of the plain protocol as they are, which have wrong answers o
   expect(reasons.get("checksum-mismatch")).toBeUndefined();
 });
 
+it("gives none to clients of the plain protocol whose long bodies a gateway passes on, flipped behind it", async () => {
+  const between = await relay(await server());
+  const servers = [{ address: between.address }];
+  const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers });
+  open.push(running);
+  const { wrong } = await flipped(running.address, between, { floats: 100_000, flips: 60, kind: "oip" });
+  expect(wrong).toBe(0);
+});
+
 it.each(["before", "behind"])(
   "gives none through a gateway that passes long bodies on, flipped %s it",
   async (where) => {

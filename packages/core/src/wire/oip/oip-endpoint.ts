@@ -5,6 +5,7 @@ import { endCut, type Segment, startCut } from "../../words/model/index.ts";
 import {
   accountHeader,
   callHeaders,
+  checksumAfter,
   checksumHeader,
   checksumText,
   crc32Of,
@@ -40,8 +41,9 @@ import type {
   OfferQuery,
   Progress,
   StageTime,
+  WireForm,
 } from "../endpoint/index.ts";
-import { emptyBody, type WireBody } from "../body/index.ts";
+import { emptyBody, followedByChecksum, type StreamBody, type WireBody } from "../body/index.ts";
 import { inferPath, nameThere } from "./address.ts";
 import { indexPath, modelListings } from "./index-json.ts";
 import { clientSpan } from "./client-span.ts";
@@ -292,6 +294,7 @@ class OipEndpoint implements Endpoint {
     const startedMs = clock.nowMs();
     const form = sendableWire(this.#parts, request);
     const message = form ? wireMessage(form) : await this.#message(request, call);
+    const followed = form && this.#followed(form);
     const encodedMs = clock.nowMs();
     const stages: StageTime[] =
       Object.keys(request.codecs).length > 0
@@ -305,9 +308,9 @@ class OipEndpoint implements Endpoint {
         headers: Object.assign(
           this.#headers(request, call, form !== undefined),
           message.headers,
-          this.#checksum(message.body, form?.crc32),
+          followed ? { [checksumHeader]: checksumAfter } : this.#checksum(message.body, form?.crc32),
         ),
-        body: message.body,
+        body: followed ?? message.body,
         // Other servers may count steps of sequences that are not known as such here, and so may servers that ours forward to.
         repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
       },
@@ -391,6 +394,13 @@ class OipEndpoint implements Endpoint {
     if (!crc32 || !info.offers) return {};
     const value = known ?? (body.kind === "parts" ? crc32Of(body.parts, crc32) : undefined);
     return { [checksumHeader]: value === undefined ? noChecksum : checksumText(value) };
+  }
+
+  /** A body that is passed on while it arrives, followed by its checksum; undefined if its own sender stated one. */
+  #followed({ body, crc32: known }: WireForm): StreamBody | undefined {
+    const { crc32, info } = this.#parts;
+    if (!crc32 || !info.offers || known !== undefined || body.kind !== "stream") return undefined;
+    return body.byteLength === undefined ? undefined : followedByChecksum(body, body.byteLength, crc32);
   }
 
   async #ask(path: string, call: Call, told: Readonly<Record<string, string>> = {}): Promise<Exchange> {

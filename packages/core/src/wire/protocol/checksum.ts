@@ -13,13 +13,16 @@ import { LongshoreError } from "../../words/base/index.ts";
 export type Crc32 = (bytes: Uint8Array, value?: number) => number;
 
 /**
- * Of a request: 8 hexadecimal digits, or `none` where the sender cannot know them before it sends. Either requests the same
- * header in the reply. Servers without the extension ignore it.
+ * Of a request: 8 hexadecimal digits; `after` if the digits follow the body, since the sender does not know them before it sends; or
+ * `none`. Each requests the same header, with digits, in the reply. Servers without the extension ignore it.
  */
 export const checksumHeader = "longshore-crc32";
 
 /** A request's value that states no checksum and requests one. */
 export const noChecksum = "none";
+
+/** A request's value if the 8 digits are the end of the body, and its length counts them. */
+export const checksumAfter = "after";
 
 const polynomial = 0xedb88320;
 /** Bytes that are read in one step. */
@@ -97,7 +100,8 @@ export interface BodyCheck {
   finish(): void;
 }
 
-function damaged(what: string): LongshoreError {
+/** The error of a body that does not fit its checksum. `what` is the body, at the beginning of the message. */
+export function checksumDamage(what: string): LongshoreError {
   return new LongshoreError(
     "checksum-mismatch",
     "transport",
@@ -118,7 +122,7 @@ export function bodyCheck(
 ): BodyCheck | undefined {
   const stated = headers[checksumHeader];
   if (stated === undefined || stated === noChecksum) return undefined;
-  if (!/^[0-9a-f]{8}$/.test(stated)) throw damaged(what);
+  if (!/^[0-9a-f]{8}$/.test(stated)) throw checksumDamage(what);
   const expected = Number.parseInt(stated, 16);
   let value = 0;
   return {
@@ -127,7 +131,7 @@ export function bodyCheck(
       value = crc32(bytes, value);
     },
     finish() {
-      if (value !== expected) throw damaged(what);
+      if (value !== expected) throw checksumDamage(what);
     },
   };
 }

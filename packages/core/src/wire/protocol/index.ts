@@ -3,6 +3,8 @@ export { callFromHeaders, callHeaders, traceFromHeaders, traceHeaders } from "./
 export {
   bodyCheck,
   type BodyCheck,
+  checksumAfter,
+  checksumDamage,
   checksumHeader,
   checksumText,
   type Crc32,

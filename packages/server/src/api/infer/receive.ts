@@ -5,12 +5,16 @@ import {
   type ModelDescription,
   readBody,
   type Tensors,
+  type WireBody,
   type WireForm,
 } from "@longshore/core";
 import {
   type BodyCheck,
   bodyCheck,
   bodyLength,
+  checksumAfter,
+  checksumHeader,
+  chunksOf,
   bodyOf,
   headerLengthOf,
   type IncomingMessage,
@@ -22,6 +26,7 @@ import {
   readParts,
   type StreamBody,
   turnWhileWanted,
+  withoutChecksum,
   type Writable,
 } from "@longshore/core/internal";
 import {
@@ -186,7 +191,23 @@ function pauseOf({ clock }: Reading, { call }: IncomingRequest): () => Promise<v
 
 /** The checksum of a body over HTTP; undefined if its sender stated none. */
 function checkOf({ bodies: { crc32 } }: Reading, { request }: IncomingRequest): BodyCheck | undefined {
-  return request.message ? undefined : bodyCheck(request.headers, "the body of the request", crc32);
+  return request.message || isFollowed(request) ? undefined : bodyCheck(request.headers, whatBody, crc32);
+}
+
+const whatBody = "the body of the request";
+
+/** Whether the digits of the checksum follow the body. */
+const isFollowed = ({ headers }: IncomingRequest["request"]): boolean =>
+  headers[checksumHeader] === checksumAfter;
+
+/** The body, without a checksum that follows it. */
+function bodyIn({ bodies: { crc32 } }: Reading, { request }: IncomingRequest): WireBody {
+  const { body } = request;
+  if (!isFollowed(request)) return body;
+  const read = (): AsyncIterable<Uint8Array> => chunksOf(body);
+  const stream =
+    body.kind === "stream" ? body : ({ kind: "stream", byteLength: bodyLength(body), read } as const);
+  return withoutChecksum(stream, crc32, whatBody);
 }
 
 /** Reads the JSON of a message that may be forwarded. The rest is kept as it arrives. */
@@ -241,10 +262,11 @@ export function receive(
 ): Received | Promise<Received> {
   const { request } = incoming;
   const { limits, budget, pool, heads } = api.bodies;
-  const { message, body } = request;
+  const { message } = request;
   const binary = sentOn ? message?.binary?.() : undefined;
   if (binary) return receiveHead(api, incoming, binary.body, binary.body.byteLength, binary.headerLength);
   if (message) return receiveMessage(api, message);
+  const body = bodyIn(api, incoming);
   const length = bodyLength(body);
   const headerLength = headerLengthOf(request.headers);
   if (sentOn && headerLength && length && length > atOnceBytes && body.kind === "stream") {
