@@ -86,13 +86,13 @@ function fieldsOf(value: unknown, where: string, names: readonly string[]): Reco
 
 function numberIn(value: unknown, where: string, least: number, most: number): number {
   if (typeof value === "number" && value >= least && value <= most) return value;
-  return refuse(where, `a number from ${least} to ${most}`);
+  return refuse(where, `a number from ${least} to ${most}, not ${shown(value)}`);
 }
 
 /** Reads a plan. Throws `invalid-configuration` with the field, the values allowed there, and every known kind of fault. */
 export function planFrom(value: unknown, machines?: ReadonlySet<string>): FaultPlan {
   const plan = fieldsOf(value, "plan", ["schemaVersion", "seed", "faults"]);
-  if (plan["schemaVersion"] !== 1) refuse("plan.schemaVersion", "1");
+  if (plan["schemaVersion"] !== 1) refuse("plan.schemaVersion", `1, not ${shown(plan["schemaVersion"])}`);
   const seed = numberIn(plan["seed"], "plan.seed", 0, Number.MAX_SAFE_INTEGER);
   if (!Number.isInteger(seed)) refuse("plan.seed", "a whole number");
   const { faults } = plan as { readonly faults?: unknown };

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { readOutput } from "./run-planted.ts";
+import { readOutput, runPlanted } from "./run-planted.ts";
 
 it("takes a seed that the simulator names as failed", () => {
   const output = "  failed  seed 7: liveness: request 3 failed (2 more; --replay 7)\n1 passed, 1 failed\n";
@@ -32,4 +32,13 @@ it("does not take a command that breaks without a failed seed or test for a bug 
 
 it("finds nothing in a command that ended well", () => {
   expect(readOutput("300 passed, 0 failed\n", true)).toEqual({});
+});
+
+it("refuses names that no planted bug has, before it runs anything", async () => {
+  await expect(runPlanted({ seeds: 1, names: ["telemetry-on", "no-such-bug"] })).rejects.toMatchObject({
+    reason: "invalid-configuration",
+    message: expect.stringContaining(
+      "no planted bug is named no-such-bug; known are zone-by-letters",
+    ) as string,
+  });
 });

@@ -135,6 +135,11 @@ class NotRun extends Error {}
 
 /** Plants one bug after the other and says what finds each. */
 export async function runPlanted({ seeds, names, done }: PlantedOptions): Promise<readonly PlantedOutcome[]> {
+  const unknown = names?.filter((name) => !plantedBugs.some((bug) => bug.name === name)) ?? [];
+  if (unknown.length > 0) {
+    const why = `no planted bug is named ${unknown.join(", ").slice(0, 80)}; known are ${plantedBugs.map(({ name }) => name).join(", ")}`;
+    throw new LongshoreError("invalid-configuration", "plan", why);
+  }
   using copy = sandbox();
   const { folder } = copy;
   const { code, tests } = sourceFiles();

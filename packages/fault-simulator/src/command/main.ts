@@ -194,6 +194,13 @@ async function main(): Promise<boolean> {
     console.log(usage);
     return true;
   }
+  const chosen = (["replay", "plan", "planted"] as const).filter(
+    (one) => values[one] !== undefined && values[one] !== false,
+  );
+  if (chosen.length > 1) {
+    const both = chosen.map((one) => `--${one}`).join(" and ");
+    throw new LongshoreError("invalid-configuration", "plan", `${both} exclude each other: give one`);
+  }
   if (values.plan !== undefined) {
     const { seed, faults } = planIn(values.plan);
     return await replay(seed, faults);

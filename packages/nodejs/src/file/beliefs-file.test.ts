@@ -65,6 +65,22 @@ it.each([
   expect(await readFile(path, "utf8")).toBe(changed);
 });
 
+it.skipIf(!process.getuid).each([0o620, 0o602])(
+  "leaves a file that others can write as it is, with one message (mode %o)",
+  async (mode) => {
+    const { path, open, learn, reports } = await world();
+    await learn("a");
+    await chmod(path, mode);
+    const { memory, close } = await open();
+    expect(memory.server("a")).toBeUndefined();
+    await close();
+    expect((await stat(path)).mode & 0o777).toBe(mode);
+    expect(reports).toEqual([
+      `the beliefs in '${path}' are ignored: other users can write it (mode ${mode.toString(8)}): set 600; nothing is kept until it is removed`,
+    ]);
+  },
+);
+
 it.skipIf(!process.getuid)("leaves a file of another user as it is, with one message", async () => {
   const { path, open, learn, reports } = await world();
   await learn("a");

@@ -4,6 +4,8 @@ import { type Clock, LongshoreError } from "@longshore/core";
 import { beliefsFrom, type BeliefState, KeptBeliefs } from "@longshore/core/internal";
 import { replaceFile } from "./replace-file.ts";
 
+/** Bits of a mode that let other users write: what they put there would decide where this user's requests go. */
+const othersWrite = 0o022;
 /** A larger file was not written here. */
 const maxBytes = 4 * 2 ** 20;
 /** Beliefs change slowly: this often they are written down, in milliseconds, and when they are closed. */
@@ -49,6 +51,8 @@ async function load(path: string, wallMs: number): Promise<BeliefState | undefin
   const user = process.getuid?.();
   if (!found.isFile()) throw new Ignored("it is not a plain file");
   if (user !== undefined && found.uid !== user) throw new Ignored("it belongs to another user");
+  if (user !== undefined && (found.mode & othersWrite) !== 0)
+    throw new Ignored(`other users can write it (mode ${(found.mode & 0o777).toString(8)}): set 600`);
   if (found.size > maxBytes) throw new Ignored(`it has ${found.size} bytes, more than ${maxBytes}`);
   let value: unknown;
   try {
@@ -66,7 +70,7 @@ async function load(path: string, wallMs: number): Promise<BeliefState | undefin
 
 /**
  * Opens the file of beliefs about links, servers and this device. Only its owner can read it; it is replaced whole. A file that is torn is moved to
- * `<path>.ignored`; one that belongs to another user, has another version or is from the future stays untouched, and this process keeps
+ * `<path>.ignored`; one that belongs to another user or that others can write, has another version or is from the future stays untouched, and this process keeps
  * nothing. Either is reported, and the beliefs are empty.
  *
  * @example
