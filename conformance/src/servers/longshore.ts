@@ -28,17 +28,8 @@ export async function startOwn(options: OwnServerOptions): Promise<RunningPeer> 
   const [http, grpc] = [await freePort(), await freePort()];
   const args = options.args ?? [];
   const started = await startServerProcess({
-    command: process.execPath,
-    args: [
-      options.command ?? command,
-      "serve",
-      options.repository,
-      "--port",
-      `${http}`,
-      "--grpc-port",
-      `${grpc}`,
-      ...args,
-    ],
+    command: options.command ?? command,
+    args: ["serve", options.repository, "--port", `${http}`, "--grpc-port", `${grpc}`, ...args],
     ...(options.cores ? { cores: options.cores } : {}),
     ...(options.env ? { env: options.env } : {}),
     ...(options.errorsTo === undefined ? {} : { errorsTo: options.errorsTo }),
@@ -68,9 +59,8 @@ export async function startGateway(options: {
   const http = await freePort();
   const grpc = options.grpc === true ? await freePort() : undefined;
   const started = await startServerProcess({
-    command: process.execPath,
+    command,
     args: [
-      command,
       "gateway",
       "--port",
       `${http}`,
