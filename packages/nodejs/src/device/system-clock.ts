@@ -22,21 +22,28 @@ export function systemClock(): Clock {
     nowMs: () => performance.now(),
     wallMs: () => Date.now(),
     timer(delayMs, fire) {
+      // A timer of the platform takes a millisecond at least; this comes when what has arrived by now was looked at.
       if (delayMs <= 0) {
-        // A timer of the platform takes a millisecond at least; this comes when what has arrived by now was looked at.
         const next = setImmediate(fire);
         return new Once(() => clearImmediate(next));
       }
-      let rest = Math.max(0, delayMs);
-      let handle: NodeJS.Timeout | undefined;
-      const arm = (): void => {
-        if (rest === Infinity) return;
-        const part = Math.min(rest, longestTimerMs);
-        rest -= part;
-        handle = setTimeout(() => (rest > 0 ? arm() : fire()), part);
-      };
-      arm();
+      if (delayMs > longestTimerMs) return longTimer(delayMs, fire);
+      const handle = setTimeout(fire, delayMs);
       return new Once(() => clearTimeout(handle));
     },
   };
+}
+
+/** A delay that is waited for in parts. */
+function longTimer(delayMs: number, fire: () => void): Disposable {
+  let restMs = delayMs;
+  let handle: NodeJS.Timeout | undefined;
+  const arm = (): void => {
+    if (restMs === Infinity) return;
+    const partMs = Math.min(restMs, longestTimerMs);
+    restMs -= partMs;
+    handle = setTimeout(() => (restMs > 0 ? arm() : fire()), partMs);
+  };
+  arm();
+  return new Once(() => clearTimeout(handle));
 }

@@ -407,9 +407,10 @@ export function inferenceEnded(
   if (!answered) return;
   series.sent(event.sentBytes);
   const { stages, millijoules, energyLabel } = event;
-  for (const [at, { stage }] of stages.entries()) {
+  for (const first of stages) {
+    const { stage } = first;
     // Told with the first of a kind, for all of it: there are few, so that looking is quicker than a table.
-    if (stages.findIndex((one) => one.stage === stage) < at) continue;
+    if (stages.find((one) => one.stage === stage) !== first) continue;
     let value = 0;
     for (const one of stages) if (one.stage === stage) value += one.tookMs / 1000;
     let observe = series.stages.get(stage);

@@ -35,6 +35,17 @@ export function lostLines(
   return lost;
 }
 
+/** Those elsewhere that passed the filters, which the next decision may choose. */
+export function beatenLines(
+  explained: Explained,
+  chosen: Priced,
+  bestScore: number,
+): readonly LostCandidate[] {
+  const lost: LostCandidate[] = [];
+  addBeaten(lost, explained, chosen, bestScore);
+  return lost;
+}
+
 /** Adds the alternatives that this device could have run. */
 function addLocal(
   lost: LostCandidate[],

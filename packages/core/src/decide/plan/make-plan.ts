@@ -15,7 +15,7 @@ import { keepsDeadline } from "./guarded.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";
 import { noOptions, optionsOf } from "./options.ts";
-import { lostLines } from "./lost-lines.ts";
+import { beatenLines, lostLines } from "./lost-lines.ts";
 import type { Infeasible, Leg, Plan } from "./plan.ts";
 import { type Priced, predictedOf } from "./priced.ts";
 import { type PlanScratch, planScratch } from "./plan-scratch.ts";
@@ -148,6 +148,7 @@ function planOf(
 ): Plan {
   const { inputs, findings, locals } = explained;
   const { request, view } = inputs;
+  const unexplained = request.unexplained === true;
   // Optional fields come last: literals with a spread in between are slow to make.
   const plan: Writable<Plan> = {
     schemaVersion: 1,
@@ -158,9 +159,9 @@ function planOf(
     objective: request.limits.objective,
     legs,
     predicted: predictedOf(inputs, priced, values),
-    because: request.unexplained === true ? "" : because(explained, priced, values),
+    because: unexplained ? "" : because(explained, priced, values),
     candidates: findings.candidates + locals.length,
-    lost: lostLines(explained, priced, score),
+    lost: (unexplained ? beatenLines : lostLines)(explained, priced, score),
   };
   if (priced.stages) plan.stages = priced.stages;
   if (request.listed === true) plan.alternatives = alternativesOf(explained, priced.route);

@@ -82,7 +82,7 @@ export interface PlanRequest {
   readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
   /** The loads and connections that come first. Default: none. */
   readonly first?: FirstWaits | undefined;
-  /** Whether the explanation is not needed: the plan then has none. Default false. */
+  /** Whether the explanation is not needed: the plan then has none, and `lost` only those elsewhere that lost by score. Default false. */
   readonly unexplained?: boolean | undefined;
   /** One endpoint runs all of it. Default false. */
   readonly whole?: boolean | undefined;

@@ -97,6 +97,8 @@ class Watching implements GuardWatch {
   /** The part of the leg after the run there; it does not change. */
   #last: Estimate | undefined;
   #timer: Disposable | undefined;
+  /** When the timer is due. */
+  #lookAtMs = Infinity;
   #heardBytes = 0;
   #thoughtMs = -Infinity;
   #arrivedMs: number | undefined;
@@ -356,12 +358,16 @@ class Watching implements GuardWatch {
     return planSecondRun(secondRunQuestion(standing, books.prices(nowMs), charged, books.options));
   }
 
-  /** Checks again in a moment. The answer may have arrived unread: then this process is late, and each back-up makes it later. */
+  /** Checks again in a moment. */
   #look(inMs: number, nowMs: number): void {
-    const { clock } = this.#parts;
-    this.#timer = clock.timer(inMs, () => {
-      if (clock.nowMs() - nowMs - inMs <= heldUpMs) this.#think();
-      else this.#timer = clock.timer(0, () => this.#think());
-    });
+    this.#lookAtMs = nowMs + inMs;
+    this.#timer = this.#parts.clock.timer(inMs, this.#looked);
   }
+
+  /** The answer may have arrived unread: then this process is late, and each back-up makes it later. */
+  readonly #looked = (): void => {
+    const { clock } = this.#parts;
+    if (clock.nowMs() - this.#lookAtMs <= heldUpMs) this.#think();
+    else this.#timer = clock.timer(0, () => this.#think());
+  };
 }

@@ -111,7 +111,7 @@ export function createLoop(given: OffloadParts): Loop {
       ready: readiness(clock, endpoints.all),
       reaches: reachability(clock, endpoints.all),
     },
-    retrying: { budget: retryBudget(), waiting: new RetryQueue() },
+    retrying: { budget: retryBudget(), waiting: new RetryQueue(parts.retry) },
     frames: { backlog: backlogOf(parts.device?.slots ?? 1), payback: payback() },
     memory: { release: releaser(), controllers: new SpareControllers() },
     deferred,

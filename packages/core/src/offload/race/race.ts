@@ -30,7 +30,7 @@ import { countPredicted } from "./carbon.ts";
 import { affordableMs, affords, charge, holdFor, lostMicros, neverRan, overLimit } from "./charge.ts";
 import { final, hadTooMuch, type EndpointState, endpointFor, noteConnection } from "../endpoints/index.ts";
 import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
-import { type GuardParts, type GuardWatch, guardWatch } from "./guard-watch.ts";
+import { type GuardParts, guardWatch } from "./guard-watch.ts";
 import type { ProgressNote } from "../offloader/index.ts";
 import {
   beginLeg,
@@ -80,7 +80,6 @@ class Race {
   readonly #settling: Settling;
   readonly #running = new Map<LegId, Running>();
   readonly #progress: PlanProgress;
-  readonly #watches = new Map<LegId, GuardWatch>();
   #deadline: Disposable | undefined;
   #stopListening: (() => void) | undefined;
   #settled = false;
@@ -210,7 +209,7 @@ class Race {
       this.#guard(running, endpointState, hurries && latestOf(backUp, leg) !== undefined, times);
     }
     const alone = endpoints.all.size < 2 && !local;
-    if (this.#watches.has(leg.id) || (alone && !this.#job.again)) return;
+    if (running.watch || (alone && !this.#job.again)) return;
     // The plan has no second run that is only quicker; two opinions are to come soon.
     const soon = hurries && beside !== undefined;
     this.#guard(
@@ -288,7 +287,7 @@ class Race {
 
   /** Reports that a run in place of a leg gave nothing. Returns whether another one started. */
   #again(id: LegId): boolean {
-    return !this.#settled && this.#watches.get(id)?.again() === true;
+    return !this.#settled && this.#running.get(id)?.watch?.again() === true;
   }
 
   #guard(running: Running, endpointState: EndpointState, hurries: boolean, times: GuardTimes): void {
@@ -315,14 +314,14 @@ class Race {
       waits,
       fire,
     };
-    this.#watches.set(leg.id, guardWatch(parts));
+    running.watch = guardWatch(parts);
   }
 
   #acknowledgedBytes(running: Running, bytes: number): void {
     if (this.#settled || bytes <= running.heardBytes) return;
     acknowledgedBytes(this.#loop, running, bytes);
     this.#note("sent", running.leg, bytes);
-    this.#watches.get(running.leg.id)?.acknowledged(bytes);
+    running.watch?.acknowledged(bytes);
   }
 
   #ended(running: Running, response: InferenceResponse, wanted: readonly string[] | undefined): void {
@@ -411,7 +410,7 @@ class Race {
     others.some(
       (other) =>
         (other.endpoint?.health.failing === true && this.#late(other, "failing")) ||
-        (hurries && isFarSlower(other.leg, leg) && this.#watches.get(other.leg.id)?.sooner() === true) ||
+        (hurries && isFarSlower(other.leg, leg) && other.watch?.sooner() === true) ||
         this.#again(other.leg.id),
     );
     if (others.length > 0) return;
@@ -451,8 +450,7 @@ class Race {
     const { leg, endpoint: endpointState } = running;
     this.#running.delete(leg.id);
     running.ends?.[Symbol.dispose]();
-    this.#watches.get(leg.id)?.[Symbol.dispose]();
-    this.#watches.delete(leg.id);
+    running.watch?.[Symbol.dispose]();
     if (outcome === "won") endLeg(this.#loop, endpointState, nowMs);
     else endFailedLeg(this.#loop, running, outcome);
     if (outcome !== "won") tallyUnanswered(this.#loop, this.#job, running, this.#tally, nowMs);
@@ -471,7 +469,7 @@ class Race {
     const nowMs = this.#loop.clock.nowMs();
     this.#stopListening?.();
     this.#deadline?.[Symbol.dispose]();
-    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+    for (const running of this.#running.values()) running.watch?.[Symbol.dispose]();
     for (const running of this.#running.values()) {
       bookLoss(this.#loop, this.#job, running, why, this.#tally, nowMs);
       recordEnd(this.#loop, this.#job.call.id, running, "lost", nowMs);

@@ -63,7 +63,17 @@ export interface Round {
 
 /** Requests of one offloader that wait for a retry. */
 export class RetryQueue {
+  readonly options: Required<RetryOptions>;
   readonly #wakes = new Set<(endpoint: EndpointId) => void>();
+
+  constructor({
+    mostRounds = 10,
+    firstPauseMs = 50,
+    withoutDeadlineMs = 1000,
+    mostWaiting = 256,
+  }: RetryOptions = {}) {
+    this.options = { mostRounds, firstPauseMs, withoutDeadlineMs, mostWaiting };
+  }
 
   get count(): number {
     return this.#wakes.size;
@@ -95,31 +105,21 @@ export class Retries {
   readonly #endMs: number;
   readonly #dueMs = new Map<EndpointId, number>();
   /** Endpoints that are heard from, and get the request once more in case their answer is lost. */
-  readonly #answerLost = new Set<EndpointId>();
+  #answerLost: Set<EndpointId> | undefined;
   #rounds = 0;
   /** The next round comes sooner, because an endpoint answers; how often that was so. */
   #sooner = false;
   #woken = 0;
 
-  constructor(
-    parts: { readonly clock: Clock; readonly random: Random; readonly retry?: RetryOptions | undefined },
-    call: Call,
-    waiting: RetryQueue,
-  ) {
-    const {
-      mostRounds = 10,
-      firstPauseMs = 50,
-      withoutDeadlineMs = 1000,
-      mostWaiting = 256,
-    } = parts.retry ?? {};
-    this.#options = { mostRounds, firstPauseMs, withoutDeadlineMs, mostWaiting };
+  constructor(parts: { readonly clock: Clock; readonly random: Random }, call: Call, waiting: RetryQueue) {
+    this.#options = waiting.options;
     this.#clock = parts.clock;
     this.#random = parts.random;
     this.#call = call;
     this.#waiting = waiting;
     this.#endMs = Math.min(
       call.deadlineMs,
-      parts.clock.nowMs() + (call.deadlineMs < Infinity ? Infinity : withoutDeadlineMs),
+      parts.clock.nowMs() + (call.deadlineMs < Infinity ? Infinity : waiting.options.withoutDeadlineMs),
     );
   }
 
@@ -142,8 +142,8 @@ export class Retries {
   silent(endpoint: EndpointId, heard: boolean): void {
     // Without a deadline nothing is lost by waiting for the first try.
     if (this.#call.deadlineMs === Infinity || this.#dueMs.has(endpoint)) return;
-    if (heard && this.#answerLost.has(endpoint)) return;
-    if (heard) this.#answerLost.add(endpoint);
+    if (heard && this.#answerLost?.has(endpoint)) return;
+    if (heard) (this.#answerLost ??= new Set()).add(endpoint);
     const nowMs = this.#clock.nowMs();
     // It may only be slow, and each further try makes it slower: so a good part of the time is left to the tries before.
     const leastMs = mostPauseRatio * (this.#endMs - nowMs);

@@ -42,9 +42,11 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   checkFresh(job.call, beganMs);
   loop.device.arrivals.seen(beganMs);
   loop.retrying.budget.asked();
-  const run = (): Promise<Outcome> =>
-    job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, noEndpoints, newTally());
-  return loop.probing.news(job, loop.plan)?.then(run) ?? run();
+  return loop.probing.news(job, loop.plan)?.then(() => answered(loop, job)) ?? answered(loop, job);
+}
+
+function answered(loop: Loop, job: Job): Promise<Outcome> {
+  return job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, noEndpoints, newTally());
 }
 
 /** The job with a purse for its limit on cost, shared by all of its runs. */

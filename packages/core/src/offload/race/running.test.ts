@@ -75,6 +75,7 @@ function lossesAt() {
       addedMs: 0,
       work: undefined,
       ends: undefined,
+      watch: undefined,
       hold: undefined,
       exchange: undefined,
       waits: false,

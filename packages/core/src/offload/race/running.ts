@@ -16,6 +16,7 @@ import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
+import type { GuardWatch } from "./guard-watch.ts";
 import type { LocalRun, EndpointState, RadioUse } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
@@ -39,6 +40,8 @@ export interface Running {
   readonly work: LocalRun | undefined;
   /** Ends it when it has spent that, at an endpoint that knows no limits. */
   ends: Disposable | undefined;
+  /** Its guard, if another run may start in its place. */
+  watch: GuardWatch | undefined;
   /** Its reservation, if the request has a limit on cost. */
   readonly hold: Hold | undefined;
   /** Its exchange over the radio of this device; undefined here, and if the radio draws nothing. */
@@ -97,6 +100,7 @@ export function beginLeg(
       ? undefined
       : loop.device.work[inTurn ? "beginInTurn" : "begin"](leg.holdsMs ?? expectedMs, nowMs, call.deadlineMs),
     ends: undefined,
+    watch: undefined,
     hold,
     exchange: endpointState ? loop.device.radio?.begun(nowMs) : undefined,
     waits,
