@@ -11,6 +11,7 @@ const fileFrom = read.fields({
 
 /** Aliases in a file, which is replaced whole. One that is not there is empty. Throws `invalid-configuration`. */
 export function aliasFile(path: string): AliasShelf {
+  const name = `the file of aliases '${path}'`;
   return {
     async read() {
       let bytes: Uint8Array;
@@ -19,12 +20,12 @@ export function aliasFile(path: string): AliasShelf {
       } catch (thrown) {
         if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")
           return { aliases: [], removedRevision: 0 };
-        throw new LongshoreError("invalid-configuration", "resolve", "the file of aliases cannot be read", {
+        throw new LongshoreError("invalid-configuration", "resolve", `${name} cannot be read`, {
           cause: thrown,
         });
       }
       try {
-        const { aliases, removedRevision = 0 } = fileFrom(parseJson(bytes, "the file of aliases"), "aliases");
+        const { aliases, removedRevision = 0 } = fileFrom(parseJson(bytes, name), name);
         return { aliases, removedRevision };
       } catch (thrown) {
         const { message } = LongshoreError.from(thrown, "resolve", "reading aliases");
@@ -46,7 +47,9 @@ export function aliasFile(path: string): AliasShelf {
           "internal",
           "admission",
           `the file of aliases: ${code}; nothing was changed`,
-          { cause: thrown },
+          {
+            cause: thrown,
+          },
         );
       }
     },

@@ -6,7 +6,9 @@ import { replaceFile } from "../file/index.ts";
 const maxBytes = 256 * 2 ** 20;
 
 function codeOf(thrown: unknown): string {
-  return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "it cannot be used";
+  if (thrown instanceof SyntaxError) return "it is not JSON: it may be torn";
+  if (!(thrown instanceof Error)) return "it cannot be used";
+  return "code" in thrown ? String(thrown.code) : thrown.message;
 }
 
 /**

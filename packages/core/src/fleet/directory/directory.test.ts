@@ -325,10 +325,17 @@ describe("a directory in time", () => {
     await again[Symbol.asyncDispose]();
   });
 
-  it("goes on when its memory cannot be read or written, and says so", async () => {
+  it.each([
+    ["read, which it does not replace then", { schemaVersion: 2, serials: { a: 7 } }, "schemaVersion"],
+    ["written", undefined, "ENOSPC"],
+  ])("goes on when its memory cannot be %s, and says so", async (_, kept, why) => {
+    let saves = 0;
     const memory = {
-      load: () => Promise.resolve({ schemaVersion: 1, confirmedWallMs: 1, records: "no list" }),
-      save: () => Promise.reject(new LongshoreError("invalid-configuration", "resolve", "ENOSPC")),
+      load: () => Promise.resolve(kept),
+      save() {
+        saves++;
+        return Promise.reject(new LongshoreError("invalid-configuration", "resolve", "ENOSPC"));
+      },
     };
     const { clock, events, source, directory } = await opened({ memory });
     source.put({ signed: await signed({ id: "a" }) });
@@ -337,8 +344,9 @@ describe("a directory in time", () => {
     const words = events.flatMap((event) =>
       event.kind === "directory-state" && event.state === "not kept" ? [event.because] : [],
     );
-    expect(words).toEqual([expect.stringContaining("records"), "ENOSPC"]);
+    expect(words).toEqual([expect.stringContaining(why)]);
     await directory[Symbol.asyncDispose]();
+    expect(saves > 0).toBe(kept === undefined);
   });
 
   it("keeps the earlier record when its successor is not believed, reports it once, and keeps no more than its limit", async () => {

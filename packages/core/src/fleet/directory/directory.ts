@@ -87,6 +87,8 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   let wasRead = false;
   /** The state of the source. */
   let startsAnew = false;
+  /** False if the stored state could not be read: it may hold serials that another version understands, so it is not replaced. */
+  let stores = memory !== undefined;
   /** The stored state lists every endpoint that was there. */
   let remembered = false;
   let shown: Shown = new Map();
@@ -241,7 +243,7 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
   }
 
   async function save(): Promise<void> {
-    if (!memory || confirmedAtMs === -Infinity) return;
+    if (!memory || !stores || confirmedAtMs === -Infinity) return;
     savedAtMs = clock.nowMs();
     try {
       await memory.save({
@@ -386,7 +388,9 @@ export function createDirectory(parts: DirectoryParts): KeptDirectory {
       remembered = complete && ageMs() <= completeMs && [...records.kept.keys()].every((id) => shown.has(id));
       open();
     } catch (thrown) {
-      state("not kept", LongshoreError.from(thrown, "resolve", "reading the kept directory").message);
+      stores = false;
+      const { message } = LongshoreError.from(thrown, "resolve", "reading the kept directory");
+      state("not kept", `${message}; it stays as it is, and nothing is kept until it is removed`);
     }
   }
 
