@@ -87,11 +87,23 @@ const of = (ways: readonly SimulatedWay[], kind: SimulatedWay["kind"]): Simulate
 };
 
 /** One replay: ours, the oracle, and the cheapest plan that never changes and misses no more than the oracle and half a point. */
-async function rowOf(setting: Setting, seed: number, requests: number): Promise<Row> {
+async function rowOf(
+  setting: Setting,
+  seed: number,
+  requests: number,
+  inTime: number | undefined,
+): Promise<Row> {
   const { model, deviceSpeed } = plainModel({ bytes, localMs, serverMs });
   const { kind, deadlineMs, up, down } = setting;
   const simulation = simulationOf(
-    { model: "plain", seed, objective: "cost", deadlineMs, endpoints: [...endpoints] },
+    {
+      model: "plain",
+      seed,
+      objective: "cost",
+      deadlineMs,
+      endpoints: [...endpoints],
+      ...(inTime === undefined ? {} : { minInTimeRatio: inTime }),
+    },
     {
       model,
       deviceSpeed,
@@ -232,7 +244,7 @@ export const bench: Bench = {
   name: "cost",
   about:
     "micros that requests cost where money is made small, beside the cheapest plan that keeps the deadline",
-  options: ["--only ARRIVALS/LINK/DEADLINE,...", "--requests N", "--calls N"],
+  options: ["--only ARRIVALS/LINK/DEADLINE,...", "--requests N", "--calls N", "--in-time RATIO"],
   bars: {
     costVsOracle: { atMost: 1.1 },
     limitsBroken: { atMost: 0 },
@@ -250,8 +262,9 @@ export const bench: Bench = {
     );
     const only = chosenOf(args, "only", all.map(nameOf));
     const rows: Row[] = [];
+    const inTime = args.includes("--in-time") ? numberOf(args, "in-time", 0.95) : undefined;
     for (const setting of all.filter((one) => only?.includes(nameOf(one)) ?? true)) {
-      const row = await rowOf(setting, seed, numberOf(args, "requests", 300));
+      const row = await rowOf(setting, seed, numberOf(args, "requests", 300), inTime);
       rows.push(row);
       const { costMicros, cheapestMicros, costVsOracle, missed, oracleMissed, counts } = row;
       say(
