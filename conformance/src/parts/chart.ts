@@ -31,7 +31,7 @@ const good: Readonly<Record<string, object>> = {
     route: { enabled: true, parentRefs: [{ name: "front" }], hostnames: ["models.example"] },
     autoscale: { kind: "keda", minReplicas: 0, prometheus: "http://prometheus:9090" },
     networkPolicy: { from: [{ namespaceSelector: { matchLabels: { team: "shop" } } }] },
-    serviceMonitor: { enabled: true, labels: { release: "prometheus" } },
+    serviceMonitor: { enabled: true, labels: { release: "prometheus" }, credentialSecret: "observe" },
   },
   "pickers before the servers": {
     identity: { secret: "longshore-identity" },
@@ -49,7 +49,7 @@ const good: Readonly<Record<string, object>> = {
     autoscale: { kind: "needed", minReplicas: 0, objective: "p95=200ms", credentialSecret: "observe" },
   },
   "the needed servers, by the metrics API": {
-    identity: { insecure: true },
+    identity: { secret: "longshore-identity" },
     gateway: { enabled: true, dataClass: "internal" },
     autoscale: { kind: "needed", through: "hpa", objective: "misses=1%,deadline=2s" },
   },
@@ -74,10 +74,15 @@ const wrong: readonly (readonly [values: object, told: RegExp])[] = [
   [{ identity: { insecure: true }, route: { enabled: true } }, /route.parentRefs/],
   [{ identity: { insecure: true }, autoscale: { kind: "keda" } }, /autoscale.prometheus/],
   [{ identity: { insecure: true }, autoscale: { kind: "hpa", minReplicas: 0 } }, /autoscale.minReplicas/],
-  [{ identity: { insecure: true }, autoscale: { kind: "needed" } }, /gateway.enabled/],
+  [{ identity: { secret: "s" }, autoscale: { kind: "needed" } }, /gateway.enabled/],
+  [
+    { identity: { insecure: true }, gateway: { enabled: true }, autoscale: { kind: "needed" } },
+    /identity.insecure/,
+  ],
+  [{ identity: { insecure: true }, serviceMonitor: { enabled: true } }, /identity.insecure/],
   [
     {
-      identity: { insecure: true },
+      identity: { secret: "s" },
       gateway: { enabled: true },
       autoscale: { kind: "needed", through: "hpa", minReplicas: 0 },
     },

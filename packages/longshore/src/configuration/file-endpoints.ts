@@ -17,6 +17,7 @@ export interface FileEndpoint {
   readonly ca?: string;
   readonly cert?: string;
   readonly certKey?: string;
+  readonly overPlainHttp?: boolean;
   readonly activeWatts?: number;
   readonly prices?: {
     readonly perSecond?: number;
@@ -38,18 +39,21 @@ function ratesOf(prices: FileEndpoint["prices"]): Partial<ServerOptions> {
 /** The servers of the file, with the files that they name read. Throws `invalid-input` for a file that cannot be read. */
 export function serversOfFile(endpoints: readonly FileEndpoint[]): Promise<readonly ServerOptions[]> {
   return Promise.all(
-    endpoints.map(async ({ key, ca, cert, certKey, prices, tenants, zone, trust, ...endpoint }) => ({
-      ...endpoint,
-      ...ratesOf(prices),
-      zone: zone ?? "unknown",
-      trust: trust ?? ("listed" as const),
-      forwardsTenants: tenants ?? false,
-      ...(await shownOf("at", {
-        ...(key === undefined ? {} : { atKey: key }),
-        ...(ca === undefined ? {} : { atCa: ca }),
-        ...(cert === undefined ? {} : { atCert: cert }),
-        ...(certKey === undefined ? {} : { atCertKey: certKey }),
-      })),
-    })),
+    endpoints.map(
+      async ({ key, ca, cert, certKey, overPlainHttp, prices, tenants, zone, trust, ...endpoint }) => ({
+        ...endpoint,
+        ...ratesOf(prices),
+        zone: zone ?? "unknown",
+        trust: trust ?? ("listed" as const),
+        forwardsTenants: tenants ?? false,
+        ...(await shownOf("at", {
+          ...(key === undefined ? {} : { atKey: key }),
+          ...(ca === undefined ? {} : { atCa: ca }),
+          ...(cert === undefined ? {} : { atCert: cert }),
+          ...(certKey === undefined ? {} : { atCertKey: certKey }),
+          ...(overPlainHttp === undefined ? {} : { atOverPlainHttp: overPlainHttp }),
+        })),
+      }),
+    ),
   );
 }

@@ -54,6 +54,11 @@ const endpointSchema: ObjectSchema = {
     ca: file("Authorities (PEM) that sign it. Default: the system's."),
     cert: file("Client certificate (PEM) for it."),
     certKey: file("Key (PEM) of that client certificate."),
+    overPlainHttp: {
+      type: "boolean",
+      default: false,
+      description: "Send the key also without TLS, where a mesh or the network protects it.",
+    },
     activeWatts: {
       type: "number",
       minimum: 0,

@@ -187,6 +187,7 @@ export const endpointOptions: readonly string[] = [
   "atCa",
   "atCert",
   "atCertKey",
+  "atOverPlainHttp",
 ];
 
 /** Options that the command line alone has. */

@@ -5,12 +5,18 @@ import type { ServerOptions } from "../compose/dial.ts";
 import { keptBeliefs } from "../compose/kept-beliefs.ts";
 import { type FileEndpoint, serversOfFile } from "../configuration/file-endpoints.ts";
 import { atPricesOf } from "./price-options.ts";
-import { connectionOptions, refuseUnused, type ShownOptions, shownOf } from "./connection-options.ts";
+import {
+  connectionOptions,
+  type OverPlainHttp,
+  refuseUnused,
+  type ShownOptions,
+  shownOf,
+} from "./connection-options.ts";
 import { number } from "./define.ts";
 import { type CommandIo, logged } from "./io.ts";
 
 /** Servers that a command talks to, and what it shows them. */
-export interface AtOptions extends ShownOptions<"at"> {
+export interface AtOptions extends ShownOptions<"at">, OverPlainHttp {
   readonly at: readonly string[];
   readonly atKind?: NonNullable<ServerOptions["kind"]>;
   readonly atPrice?: readonly string[];
@@ -125,7 +131,11 @@ export async function serversAt(options: ServersAtOptions): Promise<readonly Ser
 
 /** Adds the options about credentials for the servers of `--at`. */
 export function atOptions(command: Command): Command {
-  return connectionOptions(command, "at", "the servers of --at");
+  return connectionOptions(command, "at", "the servers of --at").option(
+    "--at-over-plain-http",
+    "send --at-key also without TLS, where a mesh or the network protects it",
+    false,
+  );
 }
 
 /** The servers with what they are shown. Throws `invalid-input` for credentials without a server that they are for. */

@@ -15,6 +15,11 @@ type Part = "Key" | "Ca" | "Cert" | "CertKey";
 /** The options of a connection: files, since other users of a machine can read arguments. */
 export type ShownOptions<C extends ConnectionName> = { readonly [K in `${Camel<C>}${Part}`]?: string };
 
+/** Whether the credential for the servers of `--at` may be sent in the clear, since something else encrypts. */
+export interface OverPlainHttp {
+  readonly atOverPlainHttp?: boolean;
+}
+
 /** The credentials for a server, and the authorities that sign trusted ones. */
 export type Shown = Pick<ServerOptions, "credentials" | "tls">;
 
@@ -75,7 +80,7 @@ async function text(file: string, option: string): Promise<string> {
 /** Reads what the servers of a connection are shown and believed by. Throws `invalid-input` for a file that cannot be read. */
 export async function shownOf(
   connection: ConnectionName,
-  options: ShownOptions<ConnectionName>,
+  options: ShownOptions<ConnectionName> & OverPlainHttp,
 ): Promise<Shown> {
   const files = given(connection, options);
   if (files.has("cert") !== files.has("cert-key")) {
@@ -87,13 +92,14 @@ export async function shownOf(
   const [bearer, authorities, certificate, key] = ["key", "ca", "cert", "cert-key"].map((part) =>
     read.get(part),
   );
+  const plain = connection === "at" && options.atOverPlainHttp === true ? { overPlainHttp: true } : {};
   const tls = {
     ...(authorities === undefined ? {} : { authorities }),
     ...(certificate === undefined ? {} : { certificate }),
     ...(key === undefined ? {} : { key }),
   };
   return {
-    ...(bearer === undefined ? {} : { credentials: { bearer } }),
+    ...(bearer === undefined ? {} : { credentials: { bearer, ...plain } }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
   };
 }

@@ -11,6 +11,7 @@ import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
 import { killAll, listening } from "../../test/processes.ts";
+import { serversOf } from "./at-options.ts";
 
 let folder: string;
 const key = newOperatorKey();
@@ -245,4 +246,12 @@ it("a credential for a connection that there is not is refused, with the options
     const { code, notes } = await command(...args);
     expect([code, notes.includes(words) ? words : notes]).toEqual([2, words]);
   }
+});
+
+it("sends the key of --at without TLS only where --at-over-plain-http says so", async () => {
+  const at = { at: ["http://192.0.2.7:8000"], atKey: file("at.key") };
+  expect(await serversOf(at)).toEqual([{ address: at.at[0], credentials: { bearer: keyOf("at") } }]);
+  expect(await serversOf({ ...at, atOverPlainHttp: true })).toEqual([
+    { address: at.at[0], credentials: { bearer: keyOf("at"), overPlainHttp: true } },
+  ]);
 });

@@ -1,4 +1,6 @@
+import { getEventListeners, once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import { Agent, get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,7 +49,7 @@ async function command(...args: readonly string[]) {
       await done;
     },
   });
-  return { lines, notes, done };
+  return { lines, notes, done, stop: stop.signal };
 }
 
 /** A JSON body over TLS with a certificate that signs itself. */
@@ -193,3 +195,19 @@ it("reads every address of a name", async () => {
   expect([...pages.keys()]).toEqual([`http://127.0.0.1:${port}`]);
   expect(problems).toHaveLength(1);
 });
+
+it("says what a refused look lacks, once, and leaves no listener behind for each look", async () => {
+  let looks = 0;
+  const refusing = createServer((_request, response) => {
+    looks++;
+    response.writeHead(401).end();
+  }).listen(0, "127.0.0.1");
+  await once(refusing, "listening");
+  open.push(refusing);
+  const { port } = refusing.address() as { port: number };
+  const at = `http://127.0.0.1:${port}`;
+  const { notes, stop } = await command("--at", at, "--objective", "p95=2s", "--port", "0", "--every", "0.5");
+  await vi.waitFor(() => expect(looks).toBeGreaterThan(3), 60_000);
+  expect(notes.filter((line) => line.includes("right 'observe' (--at-key)")).length).toBe(1);
+  expect(getEventListeners(stop, "abort").length).toBeLessThan(3);
+}, 90_000);

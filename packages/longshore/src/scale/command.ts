@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening, type ListenTls, nodeTls } from "@longshore/server";
 import { readTls } from "../compose/listeners.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
-import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
+import { type CommandIo, type ExitCode, logged } from "../options/io.ts";
 import { selfSigned } from "../pick/self-signed.ts";
 import { demandReader } from "./demand.ts";
 import { metricsApi } from "./metrics-api.ts";
@@ -102,7 +102,7 @@ async function follow(
         );
       }
     }
-    await Promise.race([sleep(clock, every * 1000), stopped(io)]);
+    await sleep(clock, every * 1000, io.stop).catch(() => undefined);
   }
 }
 

@@ -60,7 +60,13 @@ export function createSources(
     const reply = await transport.send({ method: "GET", path: "/metrics", headers: {}, body }, own.call);
     const bytes = await readBody(reply.body, { maxBytes: maxPageBytes });
     if (reply.status !== 200) {
-      throw new LongshoreError("unreachable", "transport", `${address}/metrics answered ${reply.status}`);
+      const refused = reply.status === 401 || reply.status === 403;
+      const hint = refused ? ": give a credential with the right 'observe' (--at-key)" : "";
+      throw new LongshoreError(
+        "unreachable",
+        "transport",
+        `${address}/metrics answered ${reply.status}${hint}`,
+      );
     }
     return new TextDecoder().decode(bytes);
   };

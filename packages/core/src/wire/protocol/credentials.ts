@@ -34,7 +34,9 @@ export function checkCredentialTarget(url: URL, credentials: Credentials | undef
   }
   if (!credentials || url.protocol === "https:" || credentials.overPlainHttp === true) return;
   if (local.test(url.hostname)) return;
-  throw refused(`credentials for ${url.host} would be readable on the way; use https, or say overPlainHttp`);
+  throw refused(
+    `credentials for ${url.host} would be readable on the way; use https, or say overPlainHttp (--at-over-plain-http)`,
+  );
 }
 
 async function bearerOf({ bearer }: Credentials): Promise<string> {
