@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createWriteStream, existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ControlPlane } from "../install/index.ts";
+import { type ControlPlane, must } from "../install/index.ts";
 import { type Access, ClusterApi } from "./api.ts";
 
 /** The address of the API server. Loopback addresses are refused in the API's objects. */
@@ -15,6 +15,10 @@ const apiPort = 6443;
 export interface RunningControlPlane {
   readonly api: ClusterApi;
   readonly kubeconfig: string;
+  /** The issuer of tokens of service accounts. */
+  readonly issuer: string;
+  /** File with the certificate of the API server, which signs itself. */
+  readonly caFile: string;
   /** Writes a kubeconfig for another token. */
   kubeconfigFor(token: string, file: string): Promise<void>;
   /** Ends the API server without a word, and starts it again. */
@@ -61,6 +65,17 @@ async function untilReady(what: string, isReady: () => Promise<boolean>): Promis
   }
 }
 
+/** The authority of the aggregator's certificate, and that certificate, which it shows to servers of other parts of the API. */
+async function aggregatorCertificates(at: (name: string) => string): Promise<void> {
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+  const authority = ["-keyout", at("aggregator-ca.key"), "-out", at("aggregator-ca.crt")];
+  await must("openssl", ["req", "-x509", ...key, "-subj", "/CN=aggregator-ca", ...authority]);
+  const own = ["-keyout", at("aggregator.key"), "-out", at("aggregator.crt")];
+  const by = ["-CA", at("aggregator-ca.crt"), "-CAkey", at("aggregator-ca.key")];
+  const use = ["-addext", "extendedKeyUsage=clientAuth", "-addext", "basicConstraints=critical,CA:FALSE"];
+  await must("openssl", ["req", "-x509", ...key, "-subj", "/CN=aggregator", ...by, ...use, ...own]);
+}
+
 /** Starts it on `apiAddress`, which an interface must have. */
 export async function startControlPlane(
   programs: ControlPlane,
@@ -87,6 +102,8 @@ export async function startControlPlane(
     };
     await writeFile(file, JSON.stringify(config));
   };
+  await aggregatorCertificates(at);
+  const issuer = `https://${apiAddress}:${apiPort}`;
   const kubeconfig = at("kubeconfig");
   await kubeconfigFor(token, kubeconfig);
 
@@ -113,10 +130,18 @@ export async function startControlPlane(
       "--authorization-mode=RBAC",
       `--service-account-key-file=${at("accounts.pub")}`,
       `--service-account-signing-key-file=${at("accounts.key")}`,
-      `--service-account-issuer=https://${apiAddress}:${apiPort}`,
-      `--service-account-jwks-uri=https://${apiAddress}:${apiPort}/openid/v1/jwks`,
+      `--service-account-issuer=${issuer}`,
+      `--service-account-jwks-uri=${issuer}/openid/v1/jwks`,
       "--service-cluster-ip-range=10.96.0.0/24",
+      // The aggregator reaches a service by its endpoints, as there is no service network.
       "--enable-aggregator-routing=true",
+      `--proxy-client-cert-file=${at("aggregator.crt")}`,
+      `--proxy-client-key-file=${at("aggregator.key")}`,
+      `--requestheader-client-ca-file=${at("aggregator-ca.crt")}`,
+      "--requestheader-allowed-names=aggregator",
+      "--requestheader-username-headers=X-Remote-User",
+      "--requestheader-group-headers=X-Remote-Group",
+      "--requestheader-extra-headers-prefix=X-Remote-Extra-",
     ],
     at("api-server.log"),
   );
@@ -151,6 +176,8 @@ export async function startControlPlane(
   return {
     api,
     kubeconfig,
+    issuer,
+    caFile,
     kubeconfigFor,
     async restartApiServer() {
       await apiServer.end("SIGKILL");

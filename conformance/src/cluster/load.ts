@@ -1,20 +1,32 @@
 import { Agent, request } from "node:http";
 
-const values = Array.from({ length: 16 }, () => 1);
-const body = JSON.stringify({
-  inputs: ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: values })),
-});
+/** A request for a model, and a word of its answer. */
+export interface Asked {
+  readonly model: string;
+  readonly body: string;
+  readonly answer: string;
+}
 
-/** Sends one request to the model `simple`. */
+const values = Array.from({ length: 16 }, () => 1);
+const simple: Asked = {
+  model: "simple",
+  body: JSON.stringify({
+    inputs: ["INPUT0", "INPUT1"].map((name) => ({ name, datatype: "INT32", shape: [1, 16], data: values })),
+  }),
+  answer: "OUTPUT0",
+};
+
+/** Sends one request, by default to the model `simple`. */
 export function inferOnce(
   host: string,
   port: number,
   agent: Agent,
+  { model, body }: Asked = simple,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve) => {
     const headers = { "content-type": "application/json", "content-length": `${body.length}` };
     const sent = request(
-      { host, port, path: "/v2/models/simple/infer", method: "POST", headers, agent, timeout: 60_000 },
+      { host, port, path: `/v2/models/${model}/infer`, method: "POST", headers, agent, timeout: 60_000 },
       (reply) => {
         let text = "";
         reply.setEncoding("utf8");
@@ -37,13 +49,14 @@ export class Load {
   #answered = 0;
   readonly #failures: string[] = [];
 
-  constructor(host: string, port: number) {
+  /** @param pauseMs Between an answer and the next request of a connection. */
+  constructor(host: string, port: number, asked: Asked = simple, pauseMs = 5) {
     this.#loops = Array.from({ length: 4 }, async () => {
       while (!this.#isStopped) {
-        const { status, text } = await inferOnce(host, port, this.#agent);
-        if (status === 200 && text.includes("OUTPUT0")) this.#answered++;
+        const { status, text } = await inferOnce(host, port, this.#agent, asked);
+        if (status === 200 && text.includes(asked.answer)) this.#answered++;
         else this.#failures.push(`${status} ${text.slice(0, 300)}`);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
     });
   }

@@ -60,7 +60,7 @@ export interface NodeAgentOptions {
 const nodeName = "node-1";
 
 /**
- * Stands in for scheduler, kubelet, cluster DNS and service network: runs each pod of a namespace as a process of this checkout, on an
+ * Stands in for scheduler and kubelet: runs each pod of a namespace as a process of this checkout, on an
  * address of its own, probes its readiness and drains it as a kubelet does.
  */
 export class NodeAgent {
@@ -209,9 +209,9 @@ export class NodeAgent {
     const [container] = pod.spec.containers;
     if (container === undefined) throw new Error(`${name} has no container`);
     const mounts = await this.#mounts(pod, folder);
-    const placed = await Promise.all((container.args ?? []).map((one) => this.#placed(one, mounts, address)));
+    const placed = (container.args ?? []).map((one) => this.#placed(one, mounts, address));
     const own = container.command?.slice(1) ?? [command];
-    const args = await Promise.all(own.map((one) => this.#placed(one, mounts, address)));
+    const args = own.map((one) => this.#placed(one, mounts, address));
     const env: Record<string, string> = { LONGSHORE_HOST: address, TMPDIR: folder, HOME: folder };
     if (pod.spec.automountServiceAccountToken !== false) {
       const account = pod.spec.serviceAccountName ?? "default";
@@ -268,26 +268,13 @@ export class NodeAgent {
     return mounts;
   }
 
-  /** An argument with the paths and addresses of this machine. */
-  async #placed(argument: string, mounts: ReadonlyMap<string, string>, address: string): Promise<string> {
+  /** An argument with the paths and the address of this machine. */
+  #placed(argument: string, mounts: ReadonlyMap<string, string>, address: string): string {
     let text = argument.replace("0.0.0.0", address);
     const paths = [...mounts].map(([path, folder]) => ({ at: new RegExp(`(^|=)${path}(?=/|$)`), folder }));
     const mounted = paths.find(({ at }) => at.test(text));
     if (mounted !== undefined) text = text.replace(mounted.at, `$1${mounted.folder}`);
-    const [, service] = /http:\/\/([a-z0-9-]+):\d+/.exec(text) ?? [];
-    if (service === undefined) return text;
-    const slices = (await this.#api.list(
-      `/apis/discovery.k8s.io/v1/namespaces/${this.#options.namespace}/endpointslices?labelSelector=kubernetes.io/service-name=${service}`,
-    )) as readonly (ApiObject & {
-      readonly endpoints?: readonly {
-        readonly addresses: readonly string[];
-        readonly conditions: { readonly ready?: boolean };
-      }[];
-    })[];
-    const ready = slices
-      .flatMap(({ endpoints = [] }) => endpoints)
-      .find(({ conditions }) => conditions.ready);
-    return ready === undefined ? text : text.replace(`http://${service}:`, `http://${ready.addresses[0]}:`);
+    return text;
   }
 
   async #probe(pod: PodObject, running: RunningPod): Promise<boolean> {

@@ -16,7 +16,18 @@ async function check(context: PartContext, folder: string): Promise<void> {
   await helm();
   await envoy();
   // With a process namespace nothing of it outlives this program.
-  const args = ["--net", "--pid", "--fork", "--kill-child", process.execPath, script, folder, crd];
+  const args = [
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    process.execPath,
+    script,
+    folder,
+    crd,
+    ...context.only,
+  ];
   const { code, out, err } = await run("unshare", args, { timeoutMs: 1_800_000 });
   if (/unshare failed/.test(err)) throw new Unavailable("it needs the right to make network namespaces");
   for (const line of out.split("\n")) {
