@@ -203,7 +203,7 @@ it("says what a refused look lacks, once, and leaves no listener behind for each
     response.writeHead(401).end();
   }).listen(0, "127.0.0.1");
   await once(refusing, "listening");
-  open.push(refusing);
+  open.push({ close: () => refusing.close().closeAllConnections() });
   const { port } = refusing.address() as { port: number };
   const at = `http://127.0.0.1:${port}`;
   const { notes, stop } = await command("--at", at, "--objective", "p95=2s", "--port", "0", "--every", "0.5");

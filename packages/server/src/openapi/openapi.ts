@@ -200,7 +200,7 @@ const operations: Readonly<Record<RouteEntry["kind"], Operation>> = {
     gives: json(ref("Nothing")),
   },
   "directory-lease": {
-    summary: "AllowanceLeases a part of a tenant's limit",
+    summary: "Leases a part of a tenant's limit",
     extension: "longshore",
     body: { schema: ref("LeaseRequest") },
     gives: json(ref("LeaseReply")),
