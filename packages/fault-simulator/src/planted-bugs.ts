@@ -100,7 +100,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "Half of a body counts as all of it, for the guard.",
     search: "const all = bytes >= 0.98 * bodyBytes;",
     replace: "const all = bytes >= 0.5 * bodyBytes;",
-    tests: ["guard-watch.test.ts", "running.test.ts", "offloading.test.ts"],
+    tests: ["guard-watch.test.ts", "running.test.ts"],
     testsFirst: true,
   },
   {
@@ -160,6 +160,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     search: "      if (row === 0 && failures === 0) return;\n      reopen();",
     replace: "      if (row === 0 && failures === 0) return;",
     tests: ["endpoint-state.test.ts", "endpoint-states.test.ts", "coming-back.test.ts"],
+    testsFirst: true,
   },
   {
     name: "paused-to-the-end",

@@ -51,6 +51,18 @@ it("tries an endpoint that proves nothing at longer and longer intervals, and ag
   expect(tries(25_000, 30_000)).toEqual([]);
 });
 
+it("is not paused any more once it answers, and its next failure is the first in a row", () => {
+  const { health, ...endpointState } = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const away = new LongshoreError("no-answer", "transport", "it is silent");
+  for (let failure = 0; failure < 4; failure++) endpointState.failed(away, failure);
+  expect(health.pausedUntilMs).toBeGreaterThan(1000);
+  endpointState.answered(10);
+  expect(health.unavailable(10)).toBeUndefined();
+  expect(health.failing).toBe(false);
+  endpointState.failed(away, 20);
+  expect(health.pausedUntilMs).toBeLessThan(400);
+});
+
 it("has the radio up for what is on its way there, as long as nothing sent behind it would be there", () => {
   const link: Link = {
     transferMs: (bytes) => certain(700 + bytes / 1000),

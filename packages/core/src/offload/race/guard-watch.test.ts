@@ -466,6 +466,11 @@ describe("guardWatch", () => {
     silent.watch.acknowledged(99_100);
     expect(silent.endpoint.link.tells).toBe(false);
     silent.watch[Symbol.dispose]();
+    // More than half of a body is not all of it.
+    const most = watched({ drainMs: () => 30 });
+    most.watch.acknowledged(90_000);
+    expect(most.endpoint.link.tells).toBe(true);
+    most.watch[Symbol.dispose]();
   });
 
   it("does not wait for ever at an endpoint that hangs where no deadline says when to start, nor without means", () => {
