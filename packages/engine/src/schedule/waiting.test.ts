@@ -1,24 +1,31 @@
 import { tensorOf, type Tensors, tensorsOf } from "@longshore/core";
 import { manualClock } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { splitOutputsAmong, type Waiting } from "./waiting.ts";
+import { type Sharing, splitOutputsAmong } from "./waiting.ts";
 
-describe("handOut", () => {
+const shared = {
+  rows: 1,
+  enqueuedMs: 0,
+  cut: (outputs: Tensors) => outputs,
+  settled: false,
+  resolve: () => undefined,
+  reject: () => undefined,
+};
+
+describe("splitOutputsAmong", () => {
   it("answers the members of a large batch one after another, with others between", async () => {
     const clock = manualClock();
     const rowBytes = 2 * 2 ** 20;
     const answers: Uint8Array[] = [];
-    const member = {
-      rows: 1,
-      enqueuedMs: 0,
-      cut: (outputs: Tensors) => outputs,
+    const member: Sharing = {
+      ...shared,
       resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
     };
     const bytes = new Uint8Array(4 * rowBytes);
     for (let row = 0; row < 4; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
     const outputs = tensorsOf(tensorOf("y", "UINT8", [4, rowBytes], bytes));
     // Three requests and a row of padding. Only these members of a request are read here.
-    const members = [member, member, member] as unknown as readonly Waiting[];
+    const members = [member, member, member];
     let parted = 0;
     splitOutputsAmong(
       members,
@@ -51,11 +58,12 @@ describe("handOut", () => {
         return outputs;
       },
       resolve: ({ outputs }: { readonly outputs: Tensors }) => void answers.push(outputs.get("y")!.bytes),
+      reject: () => undefined,
     });
     const bytes = new Uint8Array(2 * rowBytes);
     for (let row = 0; row < 2; row++) bytes.fill(row + 1, row * rowBytes, (row + 1) * rowBytes);
     const outputs = tensorsOf(tensorOf("y", "UINT8", [2, rowBytes], bytes));
-    const members = [member(true), member(false)] as unknown as readonly Waiting[];
+    const members = [member(true), member(false)];
     splitOutputsAmong(members, outputs, { rows: 2, startedMs: 0, runMs: 1, parted: () => undefined }, clock);
     expect(answers).toHaveLength(0);
     await clock.advance(0);
@@ -70,14 +78,11 @@ describe("handOut", () => {
     "fails all members where the texts of an output of %i bytes do not fit its rows",
     (size) => {
       const failures: unknown[] = [];
-      const member = {
-        rows: 1,
-        enqueuedMs: 0,
-        cut: (outputs: Tensors) => outputs,
-        resolve: () => undefined,
+      const member: Sharing = {
+        ...shared,
         reject: (error: unknown) => void failures.push(error),
       };
-      const members = [member, member] as unknown as readonly Waiting[];
+      const members = [member, member];
       const texts = tensorsOf(tensorOf("y", "BYTES", [2], new Uint8Array(size).fill(255)));
       let parted = 0;
       const ran = { rows: 2, startedMs: 0, runMs: 1, parted: () => void parted++ };

@@ -47,6 +47,9 @@ export interface Waiting extends Omit<Arrived, "batchKey"> {
   reject(error: LongshoreError): void;
 }
 
+/** One of the requests that share a run, as it gets its part of the outputs. */
+export type Sharing = Pick<Waiting, "rows" | "enqueuedMs" | "cut" | "settled" | "resolve" | "reject">;
+
 /** The outcome of a request that `begin` runs or queues. `gaveUp` is called if the call ends first. */
 export function outcomeOf(
   arrived: Arrived,
@@ -175,7 +178,7 @@ export interface FinishedRun {
 
 /** Gives each member of a run its part of the outputs, whose rows are those of the run. Large outputs are copied in steps. */
 export function splitOutputsAmong(
-  members: readonly Waiting[],
+  members: readonly Sharing[],
   outputs: Tensors,
   ran: FinishedRun,
   clock: Clock,
@@ -209,7 +212,7 @@ export function splitOutputsAmong(
   }
 }
 
-function* handWork(members: readonly Waiting[], outputs: Tensors, ran: FinishedRun): Generator<void, void> {
+function* handWork(members: readonly Sharing[], outputs: Tensors, ran: FinishedRun): Generator<void, void> {
   const total = rowsIn(members);
   const take = rowsOut(outputs);
   let next = 0;
@@ -220,7 +223,7 @@ function* handWork(members: readonly Waiting[], outputs: Tensors, ran: FinishedR
   }
 }
 
-function handTo(member: Waiting, part: Tensors, total: number, { startedMs, runMs }: FinishedRun): void {
+function handTo(member: Sharing, part: Tensors, total: number, { startedMs, runMs }: FinishedRun): void {
   member.resolve({
     outputs: member.cut(part),
     queueMs: startedMs - member.enqueuedMs,
@@ -230,7 +233,7 @@ function handTo(member: Waiting, part: Tensors, total: number, { startedMs, runM
 }
 
 /** Rows of all members. */
-export function rowsIn(members: readonly Waiting[]): number {
+export function rowsIn(members: readonly Pick<Waiting, "rows">[]): number {
   let rows = 0;
   for (const member of members) rows += member.rows;
   return rows;

@@ -1,7 +1,7 @@
 import { float32Tensor, numericTensor, type Tensor } from "@longshore/core";
 import { housekeepingCall, readHeads } from "@longshore/core/internal";
 import { graphBuilder, onnxSource, writeModel } from "@longshore/graph";
-import { type PackageCache, type PackageStore, sha256 } from "@longshore/nodejs";
+import { sha256 } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import { headsOf } from "../package/heads.ts";
@@ -62,10 +62,10 @@ describe("a model whose file leaves ranks open", () => {
     expect(graphs).toMatchObject([{ digest, openRanks: ["x", "y"] }]);
     const file = { digest, byteLength: content.byteLength, bytes: () => Promise.resolve(content) };
     const whole = onnxSource({ sha256 });
+    const cache = { seen: () => false, read: () => Promise.resolve(undefined) };
     const stored = { asNeeded: { graphs }, manifest: { files: [] } };
     for (const packages of [new Map(), new Map([["shaped", stored]])]) {
-      // Of the store it looks at the packages alone, and of the cache at nothing.
-      const source = partialSource(whole, { packages } as unknown as PackageStore, {} as PackageCache);
+      const source = partialSource(whole, { packages }, cache);
       expect(await source.inspect(file, call)).toEqual(await whole.inspect(file, call));
     }
   });

@@ -16,7 +16,11 @@ interface PartlyHere {
  * head to load is fetched by its digest; any other use reads, and so fetches, the whole file. Files of other packages, and a
  * file that is here whole, are read and cut here as ever.
  */
-export function partialSource(inner: ModelSource, store: PackageStore, cache: PackageCache): ModelSource {
+export function partialSource(
+  inner: ModelSource,
+  store: Pick<PackageStore, "packages">,
+  cache: Pick<PackageCache, "seen" | "read">,
+): ModelSource {
   function partOf({ digest }: Artifact): PartlyHere | undefined {
     for (const { asNeeded, manifest } of store.packages.values()) {
       const graph = asNeeded?.graphs.find((one) => one.digest === digest);

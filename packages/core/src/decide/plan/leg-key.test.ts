@@ -3,16 +3,10 @@ import { housekeepingCall } from "../../words/base/index.ts";
 import type { Leg } from "./plan.ts";
 import { legKey } from "./leg-key.ts";
 
-const leg = (from: string, codecs: Leg["codecs"] = {}): Leg => ({
-  id: "remote",
+const leg = (from: string, codecs: Leg["codecs"] = {}): Parameters<typeof legKey>[1] => ({
   segment: { model: "m", version: "1", digest: "", variant: "base", from, to: "end" },
-  endpoint: "edge",
-  takes: "request",
   codecs,
   state: "none",
-  starts: [{ on: "begin" }],
-  spends: "nothing",
-  predicted: {} as Leg["predicted"],
 });
 const call = (key: string) => ({ ...housekeepingCall("id"), idempotencyKey: key });
 

@@ -10,7 +10,10 @@ const longest = 256;
  * must run. The same leg that is sent to the same endpoint again must not run twice. An endpoint that cannot tell this one's tenants apart
  * must not mix up their keys: `~` occurs in no tenant name, and names have at most 64 characters.
  */
-export function legKey(call: Call, { segment, codecs, state }: Leg): string {
+export function legKey(
+  call: Call,
+  { segment, codecs, state }: Pick<Leg, "segment" | "codecs" | "state">,
+): string {
   const { id, tenant, idempotencyKey = id } = call;
   const { version, digest, variant, from, to } = segment;
   // The mark covers all of these, so that shortened keys stay different. Lengths show where each word ends.

@@ -3,10 +3,10 @@ import { leadingOn } from "./options.ts";
 
 /** Cuts of a pipeline whose every step only others have, and endpoints that run the steps between these cuts. */
 function leads(cuts: number, ...steps: readonly (readonly [number, number])[]): number[] {
-  const reach = Array.from({ length: cuts }, (_, cut) => cut);
-  const choice = { bucket: { reach }, to: cuts - 1 } as unknown as Parameters<typeof leadingOn>[0];
+  const reach = Int32Array.from({ length: cuts }, (_, cut) => cut);
+  const choice = { bucket: { reach }, to: cuts - 1 };
   const cells = { count: steps.length, from: steps.map(([from]) => from), to: steps.map(([, to]) => to) };
-  return [...leadingOn(choice, cells as unknown as Parameters<typeof leadingOn>[1])];
+  return [...leadingOn(choice, cells)];
 }
 
 it("leads on from where somebody has each of the models that are left", () => {

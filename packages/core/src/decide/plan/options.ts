@@ -205,8 +205,14 @@ function readyHere({ ready }: PlanRequest, choice: Choice, from: number, to: num
   );
 }
 
+/** The end of a choice, and how far this device can run from each of its cuts. */
+interface Reach {
+  readonly bucket: Pick<Choice["bucket"], "reach">;
+  readonly to: number;
+}
+
 /** How far this device can run from a cut: to the end of the request, or to a step whose model only other endpoints have. */
-export function reachedHere({ bucket, to }: Pick<Choice, "bucket" | "to">, from: number): number {
+export function reachedHere({ bucket, to }: Reach, from: number): number {
   return Math.min(to, bucket.reach[from] ?? to);
 }
 
@@ -215,8 +221,8 @@ export function reachedHere({ bucket, to }: Pick<Choice, "bucket" | "to">, from:
  * would be lost. Computed from the last cut backwards, since many paths may lead to each.
  */
 export function leadingOn(
-  choice: Pick<Choice, "bucket" | "to">,
-  cells: Pick<CellTable, "count" | "from" | "to">,
+  choice: Reach,
+  cells: { readonly count: number; readonly from: ArrayLike<number>; readonly to: ArrayLike<number> },
 ): Uint8Array {
   const leads = new Uint8Array(choice.to + 1).fill(1, choice.to);
   for (let from = choice.to - 1; from >= 0; from--) {

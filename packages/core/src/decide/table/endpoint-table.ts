@@ -223,7 +223,7 @@ function layOutTails(views: readonly EndpointView[]): Float64Array {
 /** Sets `tail` to that of the way to an endpoint plus `restMs`, at `fraction` between one size and the next. */
 export function copyTail(
   tail: Float64Array,
-  { upTail }: EndpointTable,
+  { upTail }: Pick<EndpointTable, "upTail">,
   endpoint: number,
   size: number,
   fraction: number,

@@ -181,9 +181,7 @@ it("a repeated step of the same key gets the number that it had", async () => {
   const idempotencyKey = "the key";
   const call = { ...housekeepingCall("before"), idempotencyKey };
   const { segment } = doubleOffer(description, doubleInfo, 1);
-  const key = legKey(call, { segment, codecs: {}, state: "resident" } as unknown as Parameters<
-    typeof legKey
-  >[1]);
+  const key = legKey(call, { segment, codecs: {}, state: "resident" });
   const { send, ran } = gateway({ eu1: standing(5, 400, { key }) });
   await send(nextStep, { idempotencyKey });
   expect(ran).toEqual(["eu1 step 5"]);
