@@ -225,6 +225,7 @@ export {
   createConnectionGuard,
   defaultConnectionLimits,
   type Explanation,
+  inferredOffer,
   mostPrice,
   moveMicros,
   nextStep,
@@ -366,6 +367,7 @@ export {
   routeBlocks,
   routeTable,
   withLoads,
+  guessedMs,
 } from "./decide/table/index.ts";
 export { portsUnlike, stepsAround } from "./offload/steps/index.ts";
 export { unknownSequence } from "./offload/sequence/index.ts";

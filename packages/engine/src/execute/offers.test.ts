@@ -113,8 +113,13 @@ const means = (offers: readonly Offer[]): readonly (readonly [string, number, nu
   );
 
 describe("offers", () => {
-  it("are none without a profile until a run, and then promise the measured times", async () => {
+  it("tell only the time of a load without a profile until a run, and then promise the measured times", async () => {
     const made = world();
+    const [cold, ...others] = await made.engine.offers({ model: "m" }, call);
+    expect(others).toEqual([]);
+    expect(cold).toMatchObject({ origin: "inferred", segment: { from: "start", to: "end" } });
+    expect(cold?.loadMs).toBeGreaterThan(0);
+    await made.clock.finish(made.engine.capabilities.prepare(cold!.segment, call));
     expect(await made.engine.offers({ model: "m" }, call)).toEqual([]);
     for (let count = 0; count < 10; count++) await run(made);
     const offers = await made.engine.offers({ model: "m" }, call);

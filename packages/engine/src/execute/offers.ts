@@ -9,9 +9,18 @@ import {
   type Offer,
   type OfferQuery,
   type Segment,
+  startCut,
   type Variant,
 } from "@longshore/core";
-import { certain, estimateSize, meanOf, sum, runMicros } from "@longshore/core/internal";
+import {
+  certain,
+  estimateSize,
+  guessedMs,
+  inferredOffer,
+  meanOf,
+  sum,
+  runMicros,
+} from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import { bucketsFor, profiledEstimate, type Speeds } from "./speed.ts";
 
@@ -37,7 +46,8 @@ export function servedHere({ tiers }: Variant, { tier }: EndpointInfo): boolean 
 
 /**
  * A promise for every tail that can be a good choice: from the profile, scaled by how fast this endpoint has shown itself
- * to be; without a profile, for what was run here before, and for nothing until then.
+ * to be; without a profile, for what was run here before. Until then an offer is made only while the model is not loaded. It tells the time
+ * of the load; its run is a guess.
  */
 export async function makeOffers(
   { description, profile }: LoadedVersion,
@@ -70,7 +80,24 @@ export async function makeOffers(
       }
       continue;
     }
-    for (const { from, serviceMs } of parts.speeds.observed({ digest, variant: variant.name })) {
+    const observed = parts.speeds.observed({ digest, variant: variant.name });
+    if (observed.length === 0) {
+      const whole = tail(startCut);
+      // Reads the graphs, whose size tells the time of the load. If they cannot be read, the request itself gets the error.
+      const read = await parts.queueMs(variant.name, startCut).then(
+        () => true,
+        () => false,
+      );
+      const loadMs = read ? parts.loadMs(whole) : 0;
+      const { agreementRatio } = variant;
+      if (loadMs > 0)
+        offers.push({
+          ...inferredOffer(parts.info, whole, certain(guessedMs), parts.nowMs),
+          agreementRatio,
+          loadMs,
+        });
+    }
+    for (const { from, serviceMs } of observed) {
       const { accuracyRatio } = variant;
       const offer = await offerOf(tail(from), serviceMs, anyFeatures, variant, accuracyRatio, parts).catch(
         unknownCut,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Plan, tensorOf } from "@longshore/core";
-import { type Connecting, meanOf } from "@longshore/core/internal";
+import { certain, type Connecting, meanOf } from "@longshore/core/internal";
 import { loadingParts } from "../fixtures/loading-parts.ts";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
@@ -87,6 +87,34 @@ describe("a model that has to be loaded first", () => {
     await world.clock.advance(2 * loadMs);
     for (let request = 0; request < 3; request++) await next(world);
     expect((await next(world)).answer.where).toBe("edge");
+  });
+});
+
+describe("a server that never ran the model and has to load it", () => {
+  it("is predicted with that load, and with the run of the profile", async () => {
+    const { wrap } = loadingParts(loadMs, 0, true);
+    const world = worldOf({
+      wrap: (endpoint, clock) => {
+        if (endpoint.info.id !== "edge") return endpoint;
+        const cold = wrap(endpoint, clock);
+        const { offers } = cold;
+        return Object.assign(cold, {
+          // Without a profile and a run it knows the time of the load alone, and guesses the run.
+          offers: async (...asked: Parameters<typeof offers>) =>
+            (await offers.apply(cold, asked))
+              .filter(({ segment }) => segment.from === "start" && segment.to === "end")
+              .map((offer) => ({ ...offer, completionMs: certain(50_000), origin: "inferred" as const })),
+        });
+      },
+      bitsPerSecond: 50e6,
+    });
+    const first = await next(world);
+    expect(first.plan.because).toContain("1300 ms loading there");
+    expect(first.answer.where).toBe("device");
+    // The guess of 50 s is not believed: the profile says 10 ms.
+    const [, ms] = /edge would take (\d+)/.exec(first.plan.because) ?? [];
+    expect(Number(ms)).toBeGreaterThan(loadMs);
+    expect(Number(ms)).toBeLessThan(2 * loadMs);
   });
 });
 

@@ -27,7 +27,7 @@ export {
   withLoads,
   withoutExploration,
 } from "./endpoint-table.ts";
-export { guessedProfile, inferredOffers } from "./inferred.ts";
+export { guessedMs, guessedProfile, inferredOffers, isGuess } from "./inferred.ts";
 export {
   linkTable,
   type LinkTable,

@@ -17,7 +17,7 @@ import {
 import { elementBytes } from "../../words/tensor/index.ts";
 
 /** Assumed time of a whole run without measurement and prediction, in milliseconds. */
-const guessedMs = 50;
+export const guessedMs = 50;
 
 /**
  * A profile for an unmeasured model: run whole, here or elsewhere, in a predicted time, otherwise in a guess that the first runs correct.
@@ -35,8 +35,11 @@ export function guessedProfile(description: ModelDescription, offers: readonly O
     measuredOn: { runtime: "none", threads: 0, description: "guessed: nobody measured it" },
     variants: description.variants.map((variant) => {
       const promised = offers.find(
-        ({ segment }) =>
-          segment.variant === variant.name && segment.from === startCut && segment.to === endCut,
+        (one) =>
+          !isGuess(one) &&
+          one.segment.variant === variant.name &&
+          one.segment.from === startCut &&
+          one.segment.to === endCut,
       );
       const values = promised?.completionMs.values.map((value) => Math.max(0.01, value - promised.queueMs));
       const runMs = values ? [...values] : [guessedMs];
@@ -81,15 +84,17 @@ export function guessedProfile(description: ModelDescription, offers: readonly O
  * Offers for an endpoint that makes none itself: a Triton, or a server that never ran the model yet. Its segments are inferred from the
  * directory's patterns (otherwise the whole model), its times from the profile. Its replies correct them.
  *
- * @param told The offer of the server itself, if it serves this model in one way.
+ * @param said The offers of the server itself. The first gives the time of a run if the server serves this model in one way. A guess gives
+ * only the time of a load (`isGuess`).
  */
 export function inferredOffers(
   endpoint: Endpoint,
   knowledge: ModelKnowledge,
   profile: Profile,
   nowMs: number,
-  told?: Offer,
+  said: readonly Offer[] = [],
 ): readonly Offer[] {
+  const told = said.find((one) => !isGuess(one));
   const { info } = endpoint;
   const { description } = knowledge;
   const patterns: readonly SegmentPattern[] = info.serves?.map((one) => one.segment) ?? [
@@ -118,15 +123,22 @@ export function inferredOffers(
           to,
         };
         const about = { observedAtMs: -Infinity, origin: "prior" } as const;
+        const loadMs = said.find((one) => isGuess(one) && one.segment.variant === variant.variant)?.loadMs;
         offers.push({
           ...inferredOffer(info, segment, { values, ...about }, nowMs),
           agreementRatio: stated?.agreementRatio ?? variant.agreementRatio,
           upTo: bucket.upTo,
+          ...(loadMs === undefined ? {} : { loadMs }),
         });
       }
     }
   }
   return offers;
+}
+
+/** Whether an offer tells only how long loading takes: the server never ran the model. */
+export function isGuess({ origin, loadMs }: Offer): boolean {
+  return origin === "inferred" && loadMs !== undefined;
 }
 
 /** The same spread around another mean. */

@@ -24,6 +24,7 @@ import {
   bucketFor,
   guessedProfile,
   inferredOffers,
+  isGuess,
   modelTable,
   type ModelTable,
   type RouteBlock,
@@ -113,10 +114,11 @@ export function knowModel(
     if (one === local) continue;
     // Figures of a server under another digest say how long a run takes, but not that the content is the same.
     const own = one.offers.filter(({ segment }) => segment.digest === description.digest);
+    const promises = own.length > 0 || (one.offers.length > 0 && one.endpoint.info.offers);
     const told =
-      own.length > 0 || (one.offers.length > 0 && one.endpoint.info.offers)
+      promises && !one.offers.every(isGuess)
         ? one.offers
-        : inferredOffers(one.endpoint, { description, profile }, profile, nowMs, one.offers[0]);
+        : inferredOffers(one.endpoint, { description, profile }, profile, nowMs, one.offers);
     const offers = pricedOffers(told, one.endpoint.info, infoOf);
     offersBy.set(one.endpoint.info.id, offers);
     saidBy.set(one.endpoint.info.id, one.endpoint);
@@ -196,7 +198,11 @@ function speedsHere(
   const reference = referenceOf(measuredOn);
   return table.variants.map((variant) => {
     const offer = local?.offers.find(
-      ({ segment }) => segment.variant === variant.name && segment.from === startCut && segment.to === endCut,
+      (one) =>
+        !isGuess(one) &&
+        one.segment.variant === variant.name &&
+        one.segment.from === startCut &&
+        one.segment.to === endCut,
     );
     const offered = offer && variant.buckets[bucketFor(variant, offer.upTo)];
     const measuredMs = offered ? segmentMeanMs(offered, 0, offered.cuts.length - 1) : 0;
