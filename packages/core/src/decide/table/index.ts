@@ -12,6 +12,7 @@ export {
   readBetween,
   type Reading,
   readingOf,
+  widen,
 } from "./beliefs.ts";
 export {
   copyTail,
@@ -20,6 +21,7 @@ export {
   type EndpointView,
   pricesAt,
   serviceRatioAt,
+  serviceSpreadAt,
   sharedMsAt,
   waitMsAt,
   withAvailable,
