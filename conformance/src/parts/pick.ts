@@ -5,7 +5,14 @@ import { fileURLToPath } from "node:url";
 import { fakeApiServer, kubeconfigOf, testPaths, testPod, testPool } from "@longshore/testkit/kubernetes-api";
 import { run, tritonClient } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
-import { type PickedEnvoy, type RunningPeer, startOwn, startPickedEnvoy } from "../servers/index.ts";
+import {
+  type PickedEnvoy,
+  type RunningPeer,
+  startEnvoy,
+  startOwn,
+  startPickedEnvoy,
+  startReporting,
+} from "../servers/index.ts";
 import { asked, inFolder, lastWords, type Open, type Part, type PartContext } from "./part.ts";
 
 /** The servers that the checks share: two in different zones, and a directory of both. */
@@ -83,6 +90,7 @@ const listed = (fleet: Fleet): readonly string[] => [
   "internal",
 ];
 
+const countScript = fileURLToPath(new URL("../../python/grpc_count.py", import.meta.url));
 const grpcScript = fileURLToPath(new URL("../../python/pick_grpc.py", import.meta.url));
 
 /** Runs Triton's client over gRPC. Throws what it says. */
@@ -401,6 +409,60 @@ const checks: Readonly<Record<string, Check>> = {
       expectThat(opened.eu === 5, `${spill}: without a picker ${JSON.stringify(opened)}`);
     }
     return "a server by its name, and a directory; 10 requests outside the pool";
+  },
+
+  async "Envoy's own balancing by load reports: it reads ours, over HTTP and in gRPC's trailers"(
+    fleet,
+    open,
+  ) {
+    const planted = await startReporting();
+    open.push({ close: () => planted.close() });
+    const { eu } = fleet.servers;
+    const front = await startEnvoy({
+      upstreams: [eu.http, planted.http],
+      grpcUpstreams: [eu.grpc ?? "", planted.grpc],
+      policy: "weighted by load reports",
+      folder: fleet.folder,
+    });
+    open.push(front);
+    const client = await tritonClient();
+    const counts = {
+      http: async (): Promise<number> => {
+        let ours = 0;
+        for (let at = 0; at < 40; at++) {
+          const reply = await infer(front.http, rules());
+          expectReply(reply, 200);
+          if (!reply.text.includes("planted")) ours++;
+        }
+        return ours;
+      },
+      grpc: async (): Promise<number> => {
+        const { code, out, err } = await run(client.python, [countScript, front.http, "40"], {
+          timeoutMs: 300_000,
+        });
+        if (code !== 0) throw new Error(`Triton's client over gRPC: ${lastWords(out, err)}`);
+        return Number(out.trim());
+      },
+    };
+    const told: string[] = [];
+    for (const [how, count] of Object.entries(counts)) {
+      // A server whose report is not read has the weight of the others: then both get half in either case.
+      for (const [perSecond, utilisation, isOurs] of [
+        [1_000_000, 0.5, false],
+        [0.1, 1, true],
+      ] as const) {
+        planted.report(perSecond, utilisation);
+        const untilMs = performance.now() + 120_000;
+        let ours = 20;
+        while (isOurs ? ours < 36 : ours > 4) {
+          const why = `${how}: ${ours} of 40 reach our server beside one that reports ${perSecond} a second`;
+          expectThat(performance.now() < untilMs, why);
+          ours = await count();
+        }
+        told.push(`${how}: ${ours} of 40`);
+      }
+    }
+    return told.join(", ");
   },
 
   async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(

@@ -13,6 +13,8 @@ export interface EnvoyOptions {
   readonly policy?: EnvoyPolicy;
   /** `host:port` of the servers that it takes in turns. */
   readonly upstreams: readonly string[];
+  /** The same for gRPC. Default: gRPC goes to `upstreams`. */
+  readonly grpcUpstreams?: readonly string[];
   /** An empty folder for its configuration. */
   readonly folder: string;
   readonly cores?: readonly number[];
@@ -36,8 +38,35 @@ function policyOf(policy: EnvoyPolicy): object {
   return { load_balancing_policy: { policies: [{ typed_extension_config: { name, typed_config: typed } }] } };
 }
 
-/** A plain proxy over HTTP/1.1: one route to one cluster, no retries, nothing buffered. */
-function configuration(port: number, upstreams: readonly string[], policy: EnvoyPolicy): object {
+function cluster(name: string, upstreams: readonly string[], policy: EnvoyPolicy, more: object = {}): object {
+  return {
+    name,
+    type: "STATIC",
+    connect_timeout: "1s",
+    ...policyOf(policy),
+    ...more,
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: upstreams.map((one) => ({ endpoint: { address: socket(one) } })) }],
+    },
+  };
+}
+
+const overHttp2 = {
+  typed_extension_protocol_options: {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+      "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
+
+/** A plain proxy: one route to one cluster over HTTP/1.1, and one for gRPC where that is elsewhere; no retries, nothing buffered. */
+function configuration(
+  port: number,
+  { upstreams, grpcUpstreams }: Pick<EnvoyOptions, "upstreams" | "grpcUpstreams">,
+  policy: EnvoyPolicy,
+): object {
   const router = {
     name: "envoy.filters.http.router",
     typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -52,7 +81,12 @@ function configuration(port: number, upstreams: readonly string[], policy: Envoy
         {
           name: "all",
           domains: ["*"],
-          routes: [{ match: { prefix: "/" }, route: { cluster: "servers", timeout: "60s" } }],
+          routes: [
+            ...(grpcUpstreams
+              ? [{ match: { prefix: "/", grpc: {} }, route: { cluster: "servers-grpc", timeout: "60s" } }]
+              : []),
+            { match: { prefix: "/" }, route: { cluster: "servers", timeout: "60s" } },
+          ],
           // Servers report their load in the format that a request names.
           ...(policy === "weighted by load reports"
             ? {
@@ -75,16 +109,8 @@ function configuration(port: number, upstreams: readonly string[], policy: Envoy
         },
       ],
       clusters: [
-        {
-          name: "servers",
-          type: "STATIC",
-          connect_timeout: "1s",
-          ...policyOf(policy),
-          load_assignment: {
-            cluster_name: "servers",
-            endpoints: [{ lb_endpoints: upstreams.map((one) => ({ endpoint: { address: socket(one) } })) }],
-          },
-        },
+        cluster("servers", upstreams, policy),
+        ...(grpcUpstreams ? [cluster("servers-grpc", grpcUpstreams, policy, overHttp2)] : []),
       ],
     },
   };
@@ -93,13 +119,17 @@ function configuration(port: number, upstreams: readonly string[], policy: Envoy
 /** Starts the real Envoy as a plain proxy before some servers. Throws `Unavailable`. */
 export async function startEnvoy({
   upstreams,
+  grpcUpstreams,
   folder,
   cores,
   policy = "round robin",
 }: EnvoyOptions): Promise<RunningPeer> {
   const port = await freePort();
   const file = join(folder, "envoy.json");
-  await writeFile(file, JSON.stringify(configuration(port, upstreams, policy)));
+  await writeFile(
+    file,
+    JSON.stringify(configuration(port, { upstreams, ...(grpcUpstreams ? { grpcUpstreams } : {}) }, policy)),
+  );
   const running = await startEnvoyOn({ file, port, ...(cores ? { cores } : {}) });
   return { ...running, settings: `${policy}, 1 worker thread` };
 }

@@ -10,3 +10,4 @@ export { openPodman, type Podman, podmanError, restricted } from "./podman.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
 export type { RunningPeer, ServedModel, ServerEndpoint, Spread } from "./served-model.ts";
 export { scripts, startTriton, startTritonPython, type TritonOptions } from "./triton.ts";
+export { type ReportingServer, startReporting } from "./reporting.ts";

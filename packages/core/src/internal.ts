@@ -245,6 +245,7 @@ export {
   type MetricsPage,
   mostMissing,
   offerJson,
+  leastReportedRatio,
   readLoadHeaders,
   readSequence,
   sealParameter,

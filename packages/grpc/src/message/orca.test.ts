@@ -74,10 +74,12 @@ it("refuses random and cut bytes with a reason, and never otherwise", () => {
 it("writes what the message in protobuf says, whatever the figures", () => {
   const double = fc.double({ noNaN: true });
   fc.assert(
-    fc.property(double, double, double, (cpuRatio, inFlight, queueMs) => {
+    fc.property(double, double, double, double, (cpuRatio, perSecond, inFlight, queueMs) => {
       const writer = new Writer();
       writer.tag(1, 1);
       writer.double(cpuRatio);
+      writer.tag(6, 1);
+      writer.double(perSecond);
       for (const [name, value] of [
         ["in_flight", inFlight],
         ["queue_ms", queueMs],
@@ -88,7 +90,9 @@ it("writes what the message in protobuf says, whatever the figures", () => {
           writer.double(value);
         });
       }
-      expect(encodeOrca({ atMs: 0, cpuRatio, inFlight, queueMs })).toEqual(writer.slice(0, writer.at));
+      expect(encodeOrca({ atMs: 0, cpuRatio, inFlight, queueMs }, perSecond)).toEqual(
+        writer.slice(0, writer.at),
+      );
     }),
   );
 });

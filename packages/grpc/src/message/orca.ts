@@ -3,10 +3,12 @@ import { Cursor, wireTypes } from "./cursor.ts";
 import { Writer } from "./writer.ts";
 
 /** A report with these figures; the bytes of other reports differ in the figures alone. */
-function written(cpuRatio: number, inFlight: number, queueMs: number): Uint8Array {
+function written(cpuRatio: number, perSecond: number, inFlight: number, queueMs: number): Uint8Array {
   const writer = new Writer(64);
   writer.tag(1, wireTypes.eightBytes);
   writer.double(cpuRatio);
+  writer.tag(6, wireTypes.eightBytes);
+  writer.double(perSecond);
   for (const [name, value] of [
     ["in_flight", inFlight],
     ["queue_ms", queueMs],
@@ -21,21 +23,26 @@ function written(cpuRatio: number, inFlight: number, queueMs: number): Uint8Arra
 }
 
 const figureBytes = 8;
-const blank: Uint8Array = written(0, 0, 0);
+const blank: Uint8Array = written(0, 0, 0, 0);
 /** Positions of the figures: after a tag, at the end of the first metric, and at the end of all. */
 const cpuAt = 1;
+const perSecondAt: number = cpuAt + figureBytes + 1;
 const queueAt: number = blank.byteLength - figureBytes;
 const metricBytes = (name: string): number => 2 + 2 + name.length + 1 + figureBytes;
 const inFlightAt: number = queueAt - metricBytes("queue_ms");
 
 /**
- * A load report as ORCA's `xds.data.orca.v3.OrcaLoadReport`: `cpu_utilization` is field 1, the map `named_metrics` field
- * 8. gRPC's own balancers read it from the trailer `endpoint-load-metrics-bin`.
+ * A load report as ORCA's `xds.data.orca.v3.OrcaLoadReport`: `cpu_utilization` is field 1, `rps_fractional` field 6, the map
+ * `named_metrics` field 8. gRPC's own balancers and Envoy read it from the trailer `endpoint-load-metrics-bin`; they ignore a report without
+ * a rate.
+ *
+ * @param perSecond Inferences that the server answers in a second. Default 0: unknown.
  */
-export function encodeOrca({ cpuRatio, inFlight, queueMs }: LoadReport): Uint8Array {
+export function encodeOrca({ cpuRatio, inFlight, queueMs }: LoadReport, perSecond = 0): Uint8Array {
   const report = blank.slice();
   const view = new DataView(report.buffer);
   view.setFloat64(cpuAt, cpuRatio, true);
+  view.setFloat64(perSecondAt, perSecond, true);
   view.setFloat64(inFlightAt, inFlight, true);
   view.setFloat64(queueAt, queueMs, true);
   return report;

@@ -7,6 +7,7 @@ import {
   type InferReplyMessage,
   type InferRequestMessage,
   turnWhileWanted,
+  leastReportedRatio,
   orcaHeader,
   readLoadHeaders,
 } from "@longshore/core/internal";
@@ -127,14 +128,15 @@ const loadTrailer = `${orcaHeader}-bin`;
 
 /** Load in ORCA's form, for balancers inside gRPC clients; `over` of the requests under way will have ended when it is read. */
 export function loadTrailers(
-  response: Pick<WireResponse, "headers">,
+  response: Pick<WireResponse, "headers" | "perSecond">,
   nowMs: number,
   over = 0,
 ): Readonly<Record<string, string>> {
   const load = readLoadHeaders(response.headers, nowMs);
   if (!load) return {};
-  const told = { ...load, inFlight: Math.max(0, load.inFlight - over) };
-  return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(told))) };
+  const inFlight = Math.max(0, load.inFlight - over);
+  const told = { ...load, cpuRatio: Math.max(leastReportedRatio, load.cpuRatio), inFlight };
+  return { [loadTrailer]: btoa(String.fromCharCode(...encodeOrca(told, response.perSecond))) };
 }
 
 /** The trailers of a server, as HTTP has them as headers. */

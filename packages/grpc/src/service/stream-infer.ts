@@ -160,7 +160,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
   let inOrder: Promise<void> = Promise.resolve();
   let failed: LongshoreError | undefined;
   /** The endpoint's load when it began to answer the last request, which has ended by now: sent while it is recent. */
-  let told: Pick<WireResponse, "headers"> = { headers: {} };
+  let told: Pick<WireResponse, "headers" | "perSecond"> = { headers: {} };
   let toldAtMs = -Infinity;
   const behind = (status: GrpcStatus): GrpcStatus => {
     if (parts.clock.nowMs() - toldAtMs >= newsMs) return status;
@@ -181,7 +181,7 @@ export async function modelStreamInfer(parts: ServiceParts, served: ServerCall):
       if (!(reply instanceof Error) && reply.messages) passed();
       if (!(reply instanceof Error)) {
         toldAtMs = parts.clock.nowMs();
-        told = { headers: reply.headers };
+        told = { headers: reply.headers, perSecond: reply.perSecond ?? 0 };
       }
       if (!failed) await answer(parts, served, exchange, reply);
     } catch (thrown) {

@@ -1,5 +1,5 @@
 export { declaredInputs, isForeignDigest, sameSignature } from "./foreign.ts";
-export { loadHeaders, readLoadHeaders } from "./load-headers.ts";
+export { leastReportedRatio, loadHeaders, readLoadHeaders } from "./load-headers.ts";
 export { type LoadSource, metricsLoad, type MetricsPage } from "./load-source.ts";
 export { mostMissing, narrowedOffer, offerJson, parseOffers } from "./offer-json.ts";
 export { oipEndpoint } from "./oip-endpoint.ts";

@@ -7,6 +7,9 @@ function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
+/** Least utilisation in ORCA reports: balancers divide by it, and ignore a report with 0. */
+export const leastReportedRatio = 0.001;
+
 /**
  * The load headers of a reply: our own compact one always, and ORCA's (`xds.data.orca.v3.OrcaLoadReport`) in the format that
  * the request wants, so that Envoy and others balance by it.
@@ -20,16 +23,17 @@ export function loadHeaders(load: LoadReport, request: Headers, perSecond = 0): 
   headers[loadHeader] = `cpu=${cpu};in-flight=${load.inFlight};queue-ms=${queueMs}${batchText(load.batch)}`;
   const format = request[orcaFormatHeader]?.toLowerCase();
   const rate = round(perSecond);
+  const used = Math.max(leastReportedRatio, cpu);
   if (format === "json") {
     const report = {
-      cpu_utilization: cpu,
+      cpu_utilization: used,
       rps_fractional: rate,
       named_metrics: { in_flight: load.inFlight, queue_ms: queueMs },
     };
     headers[orcaHeader] = `JSON ${JSON.stringify(report)}`;
   } else if (format === "text") {
     headers[orcaHeader] =
-      `TEXT cpu_utilization=${cpu},rps_fractional=${rate},named_metrics.in_flight=${load.inFlight},named_metrics.queue_ms=${queueMs}`;
+      `TEXT cpu_utilization=${used},rps_fractional=${rate},named_metrics.in_flight=${load.inFlight},named_metrics.queue_ms=${queueMs}`;
   }
   return headers;
 }

@@ -78,6 +78,8 @@ export interface WireResponse {
    * The entries of the body, which may be thousands, for code that writes them in another encoding and does not read the body.
    */
   readonly entries?: Iterable<object>;
+  /** Inferences that the server answers in a second, for load reports in another encoding; with `message` only. */
+  readonly perSecond?: number;
   /** The headers after the last of `messages`; nothing before that. */
   trailers?(): Readonly<Record<string, string>>;
 }

@@ -69,13 +69,14 @@ export async function inferReply(
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   api.rate.replied();
-  const told = response.load
-    ? loadHeaders(response.load, incoming.request.headers, api.rate.perSecond())
-    : {};
+  const perSecond = response.load ? api.rate.perSecond() : 0;
+  const told = response.load ? loadHeaders(response.load, incoming.request.headers, perSecond) : {};
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
   const asksTimes = asksAccount || incoming.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
-  if (incoming.request.message) return { status: 200, headers: told, body: emptyBody, message: reply };
+  if (incoming.request.message) {
+    return { status: 200, headers: told, body: emptyBody, message: reply, perSecond };
+  }
   const binary = binaryChoice(message);
   const writing = api.bodies.written.layOut(reply, binary, () =>
     writeInferReplyInSteps(reply, binary, pause),
