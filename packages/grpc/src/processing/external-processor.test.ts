@@ -274,9 +274,20 @@ it("leaves a body as it is in the other modes", async () => {
   expect(response?.case === "requestBody" && response.value.response?.bodyMutation).toBeUndefined();
 });
 
+it("lets the reply of a filter before it pass, which has no request here", async () => {
+  const { responses, seen, replies, ended, failed } = await process([
+    { ...responseHeaders, protocolConfig: {} },
+    responseHeaders,
+  ]);
+  expect(failed).toBeUndefined();
+  expect(responses.map(({ response }) => response.case)).toEqual(["responseHeaders"]);
+  expect([seen, replies, ended]).toEqual([[], [], []]);
+});
+
 it("refuses messages that are out of order, twice, empty or malformed", async () => {
   for (const messages of [
-    [responseHeaders],
+    [responseHeaders, responseHeaders],
+    [responseHeaders, requestHeaders],
     [body(raw("x"))],
     [requestHeaders, requestHeaders],
     [requestHeaders, responseHeaders, responseHeaders],

@@ -251,6 +251,8 @@ class Exchange {
   #held: Held | undefined;
   #begun = false;
   #replied = false;
+  /** The call has a reply alone, which passes. */
+  #passes = false;
   /** A reply whose trailers are wanted. */
   #reply: ProcessedReply | undefined;
   /** The proxy sends headers only: nothing follows the headers of the reply. */
@@ -325,7 +327,9 @@ class Exchange {
         return true;
       }
     }
-    if (!this.#routed) throw wrong("the first message of a call must be the headers of its request");
+    if (request.case === "responseHeaders" && !this.#begun) return this.#pass(message);
+    const routed = this.#routed;
+    if (!routed && !this.#passes) throw wrong("the first message of a call must be headers");
     switch (request.case) {
       case "responseHeaders": {
         if (this.#replied) throw wrong("the headers of a reply came twice");
@@ -338,7 +342,7 @@ class Exchange {
           metadata: message.metadataContext?.filterMetadata ?? {},
           trailers: {},
         };
-        const isWhole = this.#routed.wantsTrailers !== true || headers["grpc-status"] !== undefined;
+        const isWhole = routed?.wantsTrailers !== true || headers["grpc-status"] !== undefined;
         if (isWhole) this.#tellReply({});
         await sent;
         return !isWhole || !this.#headersOnly;
@@ -363,6 +367,16 @@ class Exchange {
     }
   }
 
+  /** Lets the reply of a filter before this one pass, which refused the request (ext_authz): the proxy shows it to the filters after that one. */
+  async #pass(message: ProcessingRequest): Promise<boolean> {
+    this.#begun = true;
+    this.#replied = true;
+    this.#passes = true;
+    this.#setModes(message);
+    await this.#call.send(plainReply);
+    return !this.#headersOnly;
+  }
+
   /** Tells the reply once, if there is one. */
   #tellReply(trailers: Headers): void {
     const reply = this.#reply;
@@ -376,21 +390,28 @@ class Exchange {
     const { processor } = this.#options;
     const { call, peer } = this.#call;
     const metadata = message.metadataContext?.filterMetadata ?? {};
-    const { requestBodyMode, responseBodyMode } = message.protocolConfig ?? {};
-    const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
-    this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
-    this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
-    this.#headersOnly = requestBodyMode === BodyMode.NONE && responseBodyMode === BodyMode.NONE;
-    this.#mayOverride = !this.#headersOnly && !isDuplex(requestBodyMode) && !isDuplex(responseBodyMode);
+    const requestBodyMode = this.#setModes(message);
     const decided = processor.process({ headers, metadata, peer }, call);
     const processing = decided instanceof Promise ? await decided : decided;
     if (processing.kind !== "undecided") return this.#answerHeaders(processing);
     const buffered = requestBodyMode === BodyMode.BUFFERED || requestBodyMode === BodyMode.BUFFERED_PARTIAL;
     const held: Held = { undecided: processing, pieces: [], byteLength: 0, buffered };
-    if (isWhole || (!buffered && !isDuplex(requestBodyMode))) return this.#decideHeld(held, true);
+    const isDuplex = requestBodyMode === BodyMode.FULL_DUPLEX_STREAMED;
+    if (isWhole || (!buffered && !isDuplex)) return this.#decideHeld(held, true);
     this.#held = held;
     if (buffered) await this.#call.send(plainRequest);
     return true;
+  }
+
+  /** Keeps what the proxy says it sends; returns the mode of the request's body. */
+  #setModes({ protocolConfig }: ProcessingRequest): number | undefined {
+    const { requestBodyMode, responseBodyMode } = protocolConfig ?? {};
+    const isDuplex = (mode: number | undefined): boolean => mode === BodyMode.FULL_DUPLEX_STREAMED;
+    this.#requestEcho = new Echo("requestBody", isDuplex(requestBodyMode));
+    this.#responseEcho = new Echo("responseBody", isDuplex(responseBodyMode));
+    this.#headersOnly = requestBodyMode === BodyMode.NONE && responseBodyMode === BodyMode.NONE;
+    this.#mayOverride = !this.#headersOnly && !isDuplex(requestBodyMode) && !isDuplex(responseBodyMode);
+    return requestBodyMode;
   }
 
   /** Keeps a piece of the body; decides if that is enough. False when the call has ended. */

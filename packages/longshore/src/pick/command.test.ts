@@ -149,7 +149,7 @@ it("is not ready before the models of each server are known", async () => {
   const held: ServerResponse[] = [];
   const slow = createServer((_request, response) => void held.push(response)).listen(0, "127.0.0.1");
   await once(slow, "listening");
-  const release = (): void => void slow.closeAllConnections();
+  const release = (): void => slow.closeAllConnections();
   open.push({
     close: () => {
       release();
