@@ -1,16 +1,23 @@
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
-import { request } from "node:http";
+import { createServer, request } from "node:http";
+import { connect } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fakeApiServer, kubeconfigOf, testPaths, testPod, testPool } from "@longshore/testkit/kubernetes-api";
 import { run, tritonClient } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import {
+  command,
+  freePort,
   type PickedEnvoy,
   type RunningPeer,
   startEnvoy,
+  startEnvoyOn,
   startOwn,
   startPickedEnvoy,
+  startPicker,
   startReporting,
 } from "../servers/index.ts";
 import { asked, inFolder, lastWords, type Open, type Part, type PartContext } from "./part.ts";
@@ -129,6 +136,49 @@ async function started(
     expectReply(last, 200);
   }
   return running;
+}
+
+/** A check may take longer than Envoy waits where other parts keep the processor busy. */
+const patient = (yaml: string): string => yaml.replaceAll('timeout: "2s"', 'timeout: "60s"');
+
+/** Files of identity and limits, and a key of each tenant. */
+async function authzFiles({ folder }: Fleet) {
+  const file = join(folder, "keys.json");
+  const add = async (tenant: string): Promise<string> => {
+    const adding = ["keys", "add", "--file", file, "--tenant", tenant, "--right", "infer"];
+    const { code, out, err } = await run(process.execPath, [command, ...adding]);
+    if (code !== 0) throw new Error(`longshore keys add: ${lastWords(err)}`);
+    return out.trim();
+  };
+  const keys = { acme: await add("acme"), slow: await add("slow") };
+  const identity = join(folder, "identity.yaml");
+  await writeFile(identity, "keys: { file: keys.json }\n");
+  const limits = join(folder, "limits.yaml");
+  await writeFile(limits, "tenants: { slow: { requestsPerSecond: 0.01 } }\n");
+  const own = join(folder, "upstream.key");
+  await writeFile(own, "upstream-key\n");
+  const args = ["--limits", limits, "--upstream-key", own, "--data-class", "internal"];
+  return { identity, keys, args };
+}
+
+/** The status of a call over gRPC that ends before it began, and the reason. */
+async function grpcStatus(http: string, headers: Record<string, string>): Promise<string> {
+  const session = connect(`http://${http}`);
+  try {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/inference.GRPCInferenceService/ModelInfer",
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...headers,
+    });
+    stream.end(Buffer.alloc(5));
+    const [reply] = (await once(stream, "response")) as [Record<string, unknown>];
+    stream.resume();
+    return `${String(reply["grpc-status"])} ${String(reply["longshore-reason"])}`;
+  } finally {
+    session.destroy();
+  }
 }
 
 /** A pool of these servers: one pod on this machine, with the port of each. */
@@ -463,6 +513,89 @@ const checks: Readonly<Record<string, Check>> = {
       }
     }
     return told.join(", ");
+  },
+
+  async "ext_authz: identity, rights and limits before any cluster, and before a picker"(fleet, open) {
+    const seen: Record<string, string | string[] | undefined>[] = [];
+    const upstream = createServer((asked, reply) => {
+      seen.push(asked.headers);
+      asked.resume();
+      reply.end("{}");
+    }).listen(0, "127.0.0.1");
+    await once(upstream, "listening");
+    open.push({
+      close: () => {
+        upstream.closeAllConnections();
+        return new Promise((resolve) => upstream.close(resolve));
+      },
+    });
+    const { identity, keys, args } = await authzFiles(fleet);
+    const port = await freePort();
+    const own = ["authz", "--identity", identity, "--port", `${port}`, ...args];
+    const envoyPort = await freePort();
+    const to = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+    const printing = [command, ...own, "--print-envoy", "--to", to, "--envoy-port", `${envoyPort}`];
+    const printed = await run(process.execPath, printing);
+    expectThat(printed.code === 0, `longshore authz --print-envoy: ${lastWords(printed.err)}`);
+    const file = join(fleet.folder, "authz.yaml");
+    await writeFile(file, patient(printed.out));
+    const checker = startPicker([command, ...own, "--json"], {});
+    open.push({ close: () => checker.end("SIGTERM") });
+    await checker.listening;
+    const front = await startEnvoyOn({ file, port: envoyPort });
+    open.push(front);
+    const ask = (headers: Record<string, string>, where?: string): Promise<Reply> => {
+      seen.length = 0;
+      return infer(front.http, headers, where);
+    };
+    const nobody = await ask({});
+    expectReply(nobody, 401, "unauthenticated");
+    expectThat(nobody.headers.get("www-authenticate") !== null, "401 names a scheme");
+    expectReply(await ask({ authorization: "Bearer lsk_wrong" }), 401, "unauthenticated");
+    const acme = { "x-api-key": keys.acme };
+    expectReply(
+      await ask({ ...acme, cookie: "session=1", "longshore-rules": "class=public;trust=none" }),
+      200,
+    );
+    const [got = {}] = seen;
+    const upstreamSaw = JSON.stringify(got);
+    expectThat(got["longshore-tenant"] === "acme" && got["longshore-rights"] === "infer", upstreamSaw);
+    expectThat(got["authorization"] === "Bearer upstream-key", "the proxy's own credential goes on");
+    expectThat(!upstreamSaw.includes(keys.acme) && got["cookie"] === undefined, "the client's does not");
+    expectThat(got["longshore-rules"] === "class=public;trust=none", "rules of the request stay");
+    expectReply(await ask(acme), 200);
+    expectThat(String(seen[0]?.["longshore-rules"]).startsWith("class=internal"), "rules are stated for it");
+    // What a client says of itself only narrows.
+    expectReply(await ask({ ...acme, "longshore-tenant": "slow" }), 403, "not-permitted");
+    expectReply(await ask({ ...acme, "longshore-rights": "manage" }), 403, "not-permitted");
+    expectReply(await ask(acme, "/v2/repository/models/simple/load"), 403, "not-permitted");
+    expectReply(await ask(acme, "/v1/chat/completions"), 404, "unknown-route");
+    expectReply(await ask({ ...acme, "longshore-rules": "trust=everyone" }), 403, "policy-denied");
+    expectReply(await ask({ ...acme, "longshore-deadline": "soon" }), 400, "invalid-input");
+    expectThat(seen.length === 0, "a denied request reached its server");
+    const slow = { authorization: `Bearer ${keys.slow}` };
+    expectReply(await ask(slow), 200);
+    const limited = await ask(slow);
+    expectReply(limited, 429, "tenant-limit");
+    expectThat(Number(limited.headers.get("retry-after")) > 1, "when to come back");
+    expectReply(await ask(acme), 200);
+    const status = await grpcStatus(front.http, {});
+    expectThat(status === "16 unauthenticated", `over gRPC without a key: ${status}`);
+    const busy = await grpcStatus(front.http, slow);
+    expectThat(busy === "8 tenant-limit", `over gRPC beyond the limit: ${busy}`);
+
+    const before = ["--authz", `127.0.0.1:${port}`];
+    const picked = await started(fleet, open, { envoyArgs: before, zones: [], edit: patient });
+    const answer = await eventually(
+      () => infer(picked.http, { ...acme, ...rules() }),
+      ({ status: code }) => code === 200,
+    );
+    expectReply(answer, 200);
+    expectReply(await infer(picked.http, rules()), 401, "unauthenticated");
+    await checker.end("SIGKILL");
+    expectReply(await infer(picked.http, { ...acme, ...rules() }), 503);
+    expectReply(await ask(acme), 503);
+    return "HTTP and gRPC; without the check 503";
   },
 
   async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(

@@ -5,7 +5,7 @@ export { startLitserve } from "./litserve.ts";
 export { command, type OwnServerOptions, startGateway, startLongshore, startOwn } from "./longshore.ts";
 export { startMlserver } from "./mlserver.ts";
 export { buildOwnImage, ownImage } from "./own-image.ts";
-export { type PickedEnvoy, startPickedEnvoy } from "./pick.ts";
+export { type PickedEnvoy, startPickedEnvoy, startPicker } from "./pick.ts";
 export { openPodman, type Podman, podmanError, restricted } from "./podman.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
 export type { RunningPeer, ServedModel, ServerEndpoint, Spread } from "./served-model.ts";

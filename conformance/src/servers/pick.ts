@@ -82,13 +82,16 @@ export async function startPickedEnvoy({
   };
 }
 
-interface StartedPicker {
+/** A command that says in JSON where it listens. */
+export interface StartedPicker {
   readonly pid: number;
+  /** Its first line. */
   readonly listening: Promise<unknown>;
   end(signal: NodeJS.Signals): Promise<void>;
 }
 
-function startPicker(args: readonly string[], env: Readonly<Record<string, string>>): StartedPicker {
+/** Starts it. It ends with this program. */
+export function startPicker(args: readonly string[], env: Readonly<Record<string, string>>): StartedPicker {
   const picker = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, ...env },

@@ -19,6 +19,7 @@ export const groups: readonly CommandGroup[] = [
     load: async () => (await import("./define-serving.ts")).defineServing,
   },
   { commands: ["pick"], load: async () => (await import("../pick/define-pick.ts")).definePick },
+  { commands: ["authz"], load: async () => (await import("../authz/define-authz.ts")).defineAuthz },
   { commands: ["scale"], load: async () => (await import("../scale/define-scale.ts")).defineScale },
   { commands: ["top"], load: async () => (await import("../top/define-top.ts")).defineTop },
   {

@@ -41,21 +41,17 @@ import {
   systemLookUp,
 } from "./addresses.ts";
 import { discoveredEndpoints } from "./discovered.ts";
-import { envoyConfiguration } from "./envoy.ts";
+import { envoyConfiguration, type EnvoyOptions } from "./envoy.ts";
 import { pickMetrics, type PickMetrics } from "./metrics.ts";
 import { pickProcessor } from "./processor.ts";
 import { serverId, spillTarget } from "./spill.ts";
-import { selfSigned } from "./self-signed.ts";
+import { isEncrypted, pickTls, type PickTlsOptions } from "./tls.ts";
 
 /** Options of `longshore pick`. */
-export interface PickOptions extends AboutServers, DirectoryCommandOptions {
+export interface PickOptions extends AboutServers, DirectoryCommandOptions, PickTlsOptions {
   /** `NAMESPACE/NAME` of an InferencePool. */
   readonly pool?: string;
-  readonly host: string;
   readonly port: number;
-  readonly tls?: "self-signed" | "none";
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
   readonly spill: readonly string[];
   /** `:PORT` of each server's host where it speaks gRPC. */
   readonly atGrpc?: string;
@@ -68,6 +64,7 @@ export interface PickOptions extends AboutServers, DirectoryCommandOptions {
   readonly envoyPort: number;
   readonly picker: readonly string[];
   readonly failOpen: boolean;
+  readonly authz?: string;
   readonly json: boolean;
 }
 
@@ -78,43 +75,25 @@ function refused(why: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", why);
 }
 
-/** Whether the picker is spoken to with TLS. Throws `invalid-input` for options that contradict each other. */
-function isEncrypted({ tls, tlsCert, tlsKey, host }: PickOptions): boolean {
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    throw refused("--tls-cert and --tls-key go together");
+function addressIn(text: string, option: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text) ?? [];
+  const name = bracketed ?? plain;
+  const number = Number(digits);
+  if (name === undefined || !(number > 0 && number < 65_536)) {
+    throw refused(`${option} wants host:port, such as 10.0.0.4:9002, not '${text.slice(0, 80)}'`);
   }
-  if (tlsCert !== undefined && tls !== undefined) {
-    throw refused(`--tls ${tls} and --tls-cert exclude each other`);
-  }
-  return tlsCert !== undefined || (tls ?? (isLoopbackHost(host) ? "none" : "self-signed")) === "self-signed";
-}
-
-async function tlsOf(options: PickOptions) {
-  if (!isEncrypted(options)) return {};
-  const { tlsCert, tlsKey } = options;
-  if (tlsCert === undefined || tlsKey === undefined) {
-    const { certificate: cert, key } = selfSigned("longshore-pick", new Date());
-    return { tls: { cert, key } };
-  }
-  return {
-    tls: {
-      cert: await readTextFile(tlsCert, "the certificate"),
-      key: await readTextFile(tlsKey, "the key of the certificate"),
-    },
-  };
+  return { host: name, port: number };
 }
 
 function pickersOf({ picker, host, port }: PickOptions): readonly { host: string; port: number }[] {
   if (picker.length === 0) return [{ host, port }];
-  return picker.map((text) => {
-    const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text) ?? [];
-    const name = bracketed ?? plain;
-    const number = Number(digits);
-    if (name === undefined || !(number > 0 && number < 65_536)) {
-      throw refused(`--picker wants host:port, such as 10.0.0.4:9002, not '${text.slice(0, 80)}'`);
-    }
-    return { host: name, port: number };
-  });
+  return picker.map((text) => addressIn(text, "--picker"));
+}
+
+function authzOf({ authz }: PickOptions): EnvoyOptions["authz"] {
+  if (authz === undefined) return undefined;
+  const at = addressIn(authz, "--authz");
+  return { ...at, tls: !isLoopbackHost(at.host) };
 }
 
 /** The port of `--at-grpc`. */
@@ -299,6 +278,7 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
         pickerTls: encrypted,
         ...reachable(choice, follows, grpcPort),
         failOpen: options.failOpen,
+        authz: authzOf(options),
         follows,
       });
       io.out(text.trimEnd());
@@ -425,7 +405,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
       // A gateway opens few connections and holds one call for each request under way.
       maxConcurrentCalls: 65_536,
-      ...(await tlsOf(options)),
+      ...(await pickTls(options, "longshore-pick")),
     });
     const admin = await adminOf(options, answer, { clock, random }).catch(async (thrown: unknown) => {
       await listening.close(0);

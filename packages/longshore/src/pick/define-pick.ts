@@ -1,8 +1,8 @@
-import { Option } from "commander";
 import { aboutServers, atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number, port } from "../options/define.ts";
 import { directoryOptions } from "../options/directory-options.ts";
 import { atPriceOption } from "../options/price-options.ts";
+import { tlsOptions } from "./tls.ts";
 import type { PickOptions } from "./command.ts";
 
 /** `pick`. */
@@ -11,7 +11,7 @@ export function definePick({ program, action, io }: Defining): void {
     .command("pick")
     .description("choose the endpoint of each request for a gateway (Envoy ext_proc, Gateway API)");
   help(
-    directoryOptions(atPriceOption(atOptions(aboutServers(picks))))
+    tlsOptions(directoryOptions(atPriceOption(atOptions(aboutServers(picks)))))
       .option("--at <url>", "a server to choose from; repeat for several", collect, [])
       .option(
         "--pool <namespace/name>",
@@ -29,14 +29,6 @@ export function definePick({ program, action, io }: Defining): void {
       )
       .option("--host <address>", "address to listen on", "127.0.0.1")
       .option("--port <port>", "port of the picker (gRPC); 0 picks a free one", port("port"), 9002)
-      .addOption(
-        new Option(
-          "--tls <mode>",
-          "self-signed: encrypted as gateways expect, with a certificate made at the start; none (default: none on loopback, else self-signed)",
-        ).choices(["self-signed", "none"]),
-      )
-      .option("--tls-cert <file>", "certificate (PEM), instead of a self-signed one")
-      .option("--tls-key <file>", "key (PEM) of the certificate")
       .option(
         "--metrics-port <port>",
         "port of metrics (/metrics) and health (/livez, /readyz) over HTTP, on the address of --host; 0 picks a free one (default: none)",
@@ -66,6 +58,10 @@ export function definePick({ program, action, io }: Defining): void {
         "where Envoy finds a picker, in --print-envoy; repeat for several (default: --host and --port)",
         collect,
         [],
+      )
+      .option(
+        "--authz <host:port>",
+        "in --print-envoy: check requests there first (longshore authz), encrypted unless on loopback",
       )
       .option(
         "--fail-open",

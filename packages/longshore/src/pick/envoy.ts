@@ -21,6 +21,13 @@ export interface EnvoyEndpoint {
   readonly spill: boolean;
 }
 
+/** A port that checks requests. */
+export interface AuthzAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+}
+
 /** Inputs of a configuration for Envoy. */
 export interface EnvoyOptions {
   /** Where Envoy listens. */
@@ -36,6 +43,8 @@ export interface EnvoyOptions {
   readonly grpc: boolean;
   /** Without a picker, requests go to the endpoints in turns. Default: they fail with 503. */
   readonly failOpen: boolean;
+  /** Where requests are checked before anything else (`longshore authz`). Default: nowhere. */
+  readonly authz: AuthzAddress | undefined;
   /** Endpoints come and go: Envoy learns them from the picker (EDS). */
   readonly follows: boolean;
 }
@@ -96,8 +105,26 @@ const headerModes = {
 
 const processorFilter = "envoy.filters.http.ext_proc";
 
-function filters(failOpen: boolean): readonly object[] {
+/** Denies everything while the check does not answer. */
+const authzFilter = {
+  name: "envoy.filters.http.ext_authz",
+  typed_config: {
+    "@type": `${extensions}.filters.http.ext_authz.v3.ExtAuthz`,
+    transport_api_version: "V3",
+    grpc_service: { envoy_grpc: { cluster_name: "authz" }, timeout: "2s" },
+    failure_mode_allow: false,
+    status_on_error: { code: 503 },
+  },
+};
+
+const routerFilter = {
+  name: "envoy.filters.http.router",
+  typed_config: { "@type": `${extensions}.filters.http.router.v3.Router` },
+};
+
+function filters({ failOpen, authz }: EnvoyOptions): readonly object[] {
   return [
+    ...(authz ? [authzFilter] : []),
     {
       // A client says nothing about where its request goes.
       name: "envoy.filters.http.header_mutation",
@@ -122,10 +149,7 @@ function filters(failOpen: boolean): readonly object[] {
         },
       },
     },
-    {
-      name: "envoy.filters.http.router",
-      typed_config: { "@type": `${extensions}.filters.http.router.v3.Router` },
-    },
+    routerFilter,
   ];
 }
 
@@ -167,32 +191,27 @@ function grpcRoutes(failOpen: boolean): readonly object[] {
   ];
 }
 
-function manager(options: EnvoyOptions): object {
+function manager(httpFilters: readonly object[], routes: readonly object[]): object {
   return {
     "@type": `${extensions}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "inference",
-    http_filters: filters(options.failOpen),
-    route_config: {
-      virtual_hosts: [
-        {
-          name: "inference",
-          domains: ["*"],
-          routes: [
-            ...(options.grpc ? grpcRoutes(options.failOpen) : []),
-            {
-              match: { prefix: "/" },
-              // Only names are rewritten: an address stays as the client wrote it.
-              route: {
-                cluster: httpCluster,
-                auto_host_rewrite: true,
-                timeout: "300s",
-                retry_policy: retries,
-              },
-            },
-          ],
-        },
-      ],
-    },
+    http_filters: httpFilters,
+    route_config: { virtual_hosts: [{ name: "inference", domains: ["*"], routes }] },
+  };
+}
+
+/** Only names are rewritten: an address stays as the client wrote it. */
+const plainRoute = {
+  match: { prefix: "/" },
+  route: { cluster: httpCluster, auto_host_rewrite: true, timeout: "300s", retry_policy: retries },
+};
+
+function listener({ host, port }: Pick<EnvoyOptions, "host" | "port">, typedConfig: object): object {
+  const name = "envoy.filters.network.http_connection_manager";
+  return {
+    name: "inference",
+    address: socket(host, port),
+    filter_chains: [{ filters: [{ name, typed_config: typedConfig }] }],
   };
 }
 
@@ -253,14 +272,19 @@ function endpointsCluster(name: string, endpoints: readonly EnvoyEndpoint[], fol
   };
 }
 
-function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
+/** A cluster of ours over gRPC. */
+function ownCluster(
+  name: string,
+  hosts: readonly { readonly host: string; readonly port: number }[],
+  tls: boolean,
+): object {
   return {
-    name: "picker",
-    ...kindOf(pickers),
+    name,
+    ...kindOf(hosts),
     connect_timeout: "1s",
     lb_policy: "ROUND_ROBIN",
     ...http2,
-    // A picker that does not answer is left at once, as long as there is another one.
+    // One that does not answer is left at once, as long as there is another one.
     outlier_detection: {
       split_external_local_origin_errors: true,
       consecutive_local_origin_failure: 1,
@@ -269,44 +293,48 @@ function pickerCluster({ pickers, pickerTls }: EnvoyOptions): object {
       base_ejection_time: "30s",
       max_ejection_percent: 50,
     },
-    load_assignment: assignment("picker", pickers),
-    // Its certificate signs itself: it encrypts, and says nothing of who the picker is.
-    ...(pickerTls ? { transport_socket: tlsSocket({ common_tls_context: { alpn_protocols: ["h2"] } }) } : {}),
+    load_assignment: assignment(name, hosts),
+    // Its certificate signs itself: it encrypts, and says nothing of its holder.
+    ...(tls ? { transport_socket: tlsSocket({ common_tls_context: { alpn_protocols: ["h2"] } }) } : {}),
   };
+}
+
+function authzCluster({ host, port, tls }: AuthzAddress): object {
+  return ownCluster("authz", [{ host, port }], tls);
 }
 
 /** A whole configuration of Envoy 1.35 or later, in YAML. */
 export function envoyConfiguration(options: EnvoyOptions): string {
-  const { endpoints, grpcEndpoints, grpc, follows } = options;
+  const { endpoints, grpcEndpoints, grpc, follows, failOpen, authz, pickers, pickerTls } = options;
+  const routes = [...(grpc ? grpcRoutes(failOpen) : []), plainRoute];
   const configuration = {
     ...(follows ? { node: { id: "inference", cluster: "inference" } } : {}),
     static_resources: {
-      listeners: [
-        {
-          name: "inference",
-          address: socket(options.host, options.port),
-          filter_chains: [
-            {
-              filters: [
-                {
-                  name: "envoy.filters.network.http_connection_manager",
-                  typed_config: manager(options),
-                },
-              ],
-            },
-          ],
-        },
-      ],
+      listeners: [listener(options, manager(filters(options), routes))],
       clusters: [
         endpointsCluster(httpCluster, endpoints, follows),
         ...(grpc ? [endpointsCluster(grpcCluster, grpcEndpoints, follows)] : []),
-        pickerCluster(options),
+        ownCluster("picker", pickers, pickerTls),
+        ...(authz ? [authzCluster(authz)] : []),
       ],
     },
   };
-  const failure = options.failOpen
+  const failure = failOpen
     ? "Without a picker, requests go to the endpoints in turns (fail open)."
     : "Without a picker, requests fail with 503 (fail closed).";
   const note = `# Envoy with an endpoint picker. ${failure}\n`;
   return note + yamlText(configuration);
+}
+
+/** The same without a picker: requests are checked, and go to the servers in turns. */
+export function authzConfiguration(
+  options: Pick<EnvoyOptions, "host" | "port" | "endpoints"> & { readonly authz: AuthzAddress },
+): string {
+  const configuration = {
+    static_resources: {
+      listeners: [listener(options, manager([authzFilter, routerFilter], [plainRoute]))],
+      clusters: [endpointsCluster(httpCluster, options.endpoints, false), authzCluster(options.authz)],
+    },
+  };
+  return `# Envoy that checks requests. Without the check they fail with 503.\n${yamlText(configuration)}`;
 }

@@ -1,3 +1,4 @@
+export { createGate } from "./gate.ts";
 export { createHandler } from "./handler.ts";
 export { type Accepts, defaultMaxKeptBytes, type HandlerParts } from "./parts.ts";
 export type { PackageShelf, ShelvedPackage } from "./package.ts";

@@ -1,0 +1,6 @@
+export {
+  type CheckedRequest,
+  type CheckResult,
+  externalAuthorization,
+  type RequestChecker,
+} from "./external-authorization.ts";
