@@ -14,6 +14,7 @@ import { examplesPart } from "./parts/examples.ts";
 import { imagePart } from "./parts/image.ts";
 import { h2specPart } from "./parts/h2spec.ts";
 import { kubernetesPart } from "./parts/kubernetes.ts";
+import { keycloakPart } from "./parts/keycloak.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
 import { observePart } from "./parts/observe.ts";
@@ -43,6 +44,7 @@ const parts: readonly Part[] = [
   examplesPart,
   imagePart,
   h2specPart,
+  keycloakPart,
   kserveClientPart,
   kubernetesPart,
   perfAnalyzerPart,

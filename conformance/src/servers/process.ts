@@ -34,6 +34,8 @@ export interface ServerProcessOptions {
   readonly cores?: readonly number[];
   /** Answers 200 when the server is ready. */
   readonly readyUrl: string;
+  /** How long it may take to be ready; default 300,000. */
+  readonly readyMs?: number;
   /** How long it may take to end by itself; default 10,000. */
   readonly endMs?: number;
 }
@@ -55,7 +57,7 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /** How long a server may take to be ready on a busy machine. */
-const readyMs = 300_000;
+const usualReadyMs = 300_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -112,7 +114,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     signal("SIGKILL");
     await gone;
   };
-  const untilMs = performance.now() + readyMs;
+  const untilMs = performance.now() + (options.readyMs ?? usualReadyMs);
   while (!(await answers(options.readyUrl))) {
     if (ended !== undefined || performance.now() > untilMs) {
       const what = ended === undefined ? "was not ready in time" : `ended with ${ended}`;
