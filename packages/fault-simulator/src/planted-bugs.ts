@@ -211,8 +211,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "checksums-are-not-compared",
     about: "A body with a flipped bit is taken.",
-    search: "if (value !== expected) throw damaged(what);",
-    replace: "if (value < 0) throw damaged(what);",
+    search: "if (value !== expected) throw checksumDamage(what);",
+    replace: "if (value < 0) throw checksumDamage(what);",
     tests: ["checksum.test.ts"],
   },
   {
@@ -237,6 +237,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     search: "nextMs = (reply.leaseMs / 3) * (0.8 + 0.2 * random.next());",
     replace: "nextMs = reply.leaseMs * (1.2 + 0.2 * random.next());",
     tests: ["directory.test.ts"],
+    testsFirst: true,
   },
   {
     name: "old-serials",

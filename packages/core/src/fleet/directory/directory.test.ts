@@ -859,6 +859,32 @@ describe("joinDirectory", () => {
     registry[Symbol.dispose]();
     expect(clock.armed()).toBe(0);
   });
+
+  it("renews at least three times within each lease", async () => {
+    const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 9000 });
+    let joins = 0;
+    const handler: Handler = (...given) => {
+      joins++;
+      return deskHandler(registry)(...given);
+    };
+    const membership = joinDirectory({
+      transport: memoryTransport(handler, { clock }),
+      clock,
+      random: seededRandom(3),
+      observer: silentObserver,
+      name: "http://directory",
+      id: "a",
+      request: async () => ({ tier: "edge", statement: { address: "http://127.0.0.1:9" } }),
+    });
+    await clock.advance(100);
+    for (let lease = 0; lease < 5; lease++) {
+      joins = 0;
+      await clock.advance(9100);
+      expect(joins).toBeGreaterThanOrEqual(3);
+    }
+    await membership[Symbol.asyncDispose]();
+    registry[Symbol.dispose]();
+  });
 });
 
 it.each([
