@@ -46,24 +46,24 @@ const subjects: readonly Subject[] = [
 ];
 
 /** Different requests for a model. */
-const questions = 64;
+const requestCount = 64;
 const connections = 32;
 /** Magnitudes of rows: neighbours far from a row's own range shift a scale that the whole batch shares. */
-const loudness = [1, 100, 0.01, 30, 1000];
+const magnitudes = [1, 100, 0.01, 30, 1000];
 /** Indices for INT64 inputs, which all embedding tables have. */
 const indices = 50_000;
 
-function values({ datatype, shape }: Input, loud: number, random: Random): Buffer {
+function values({ datatype, shape }: Input, magnitude: number, random: Random): Buffer {
   const length = shape.reduce((product, size) => product * size, 1);
   const array =
     datatype === "FP32"
-      ? Float32Array.from({ length }, () => (random.next() * 2 - 1) * loud)
+      ? Float32Array.from({ length }, () => (random.next() * 2 - 1) * magnitude)
       : BigInt64Array.from({ length }, () => BigInt(Math.floor(random.next() * indices)));
   return Buffer.from(array.buffer);
 }
 
-function question({ model, inputs }: Subject, loud: number, random: Random): PreparedRequest {
-  const bytes = inputs.map((input) => values(input, loud, random));
+function requestFor({ model, inputs }: Subject, magnitude: number, random: Random): PreparedRequest {
+  const bytes = inputs.map((input) => values(input, magnitude, random));
   const described = inputs.map((input, at) => ({
     ...input,
     parameters: { binary_data_size: bytes[at]?.byteLength ?? 0 },
@@ -105,7 +105,7 @@ export interface BatchedAnswers {
   readonly rows: readonly Row[];
 }
 
-/** Asks a server by defaults each question alone, then in random order over many connections, and compares the answers. */
+/** Sends a server with default options each request alone, then in random order over many connections, and compares the answers. */
 export async function batchedAnswers(
   folder: string,
   total: number,
@@ -125,13 +125,13 @@ export async function batchedAnswers(
     const open = Array.from({ length: connections }, () => new Connection(Number(peer.http.split(":")[1])));
     for (const subject of subjects) {
       const { model, shareRatio } = subject;
-      const asked = Array.from({ length: questions }, (_, at) =>
-        question(subject, loudness[at % loudness.length] ?? 1, random),
+      const sent = Array.from({ length: requestCount }, (_, at) =>
+        requestFor(subject, magnitudes[at % magnitudes.length] ?? 1, random),
       );
       const [first] = open;
       if (!first) throw new Error("there is no connection");
       const alone: Buffer[] = [];
-      for (const one of asked) alone.push(await answer(first, one));
+      for (const one of sent) alone.push(await answer(first, one));
       const before = await countsOf(peer, model);
       let left = Math.round(total * shareRatio);
       let compared = 0;
@@ -139,9 +139,9 @@ export async function batchedAnswers(
       await Promise.all(
         open.map(async (connection) => {
           while (left-- > 0) {
-            const at = Math.floor(random.next() * questions);
-            const one = asked[at];
-            if (!one) throw new Error("there is no such question");
+            const at = Math.floor(random.next() * requestCount);
+            const one = sent[at];
+            if (!one) throw new Error("there is no such request");
             const given = await answer(connection, one);
             compared++;
             if (!alone[at]?.equals(given)) beyond++;

@@ -1,3 +1,14 @@
+/**
+ * `bench fast`: server and gateway without options, beside a built checkout of an earlier commit (`--former`), ONNX Runtime alone, and Envoy.
+ *
+ * - `small`, `one`, `grpc`: the dense network of `bench serve` as a bare ONNX file, over 8, 1 and 8 connections. Both builds run on one core and are loaded in turns (A B B A).
+ * - `detect`: the text detector of 640 pixels over gRPC and HTTP of one server. `recognise`: the text recogniser beside ONNX Runtime in a loop.
+ * - `start`: requests answered in the first second after the server is ready, over those in a second when warm.
+ * - `gateway`: the added p99 at 600 kB of `bench gateway`, over that of Envoy.
+ * - `batched`: each answer to requests of mixed magnitudes over 32 connections is compared, bit for bit, with that of the same request alone.
+ *
+ * Parts that cannot be measured are named and skipped.
+ */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";

@@ -1,3 +1,8 @@
+/**
+ * `bench plan`: the time of one decision, explanation included, among 10 and 1,000 endpoints with two variants, seven cuts and up to three codecs. Links, loads,
+ * offers, limits and profile are random, and no case repeats. Timed is `makePlan`; tables that the offloader prepares between requests are not. All decisions after the
+ * first round count.
+ */
 import { isInfeasible, type Random, seededRandom } from "@longshore/core";
 import { makePlan, planScratch, type PlanRequest, type View, withLoads } from "@longshore/core/internal";
 import { setTimeout } from "node:timers/promises";

@@ -1,3 +1,8 @@
+/**
+ * `bench providers`: answers of execution providers beside those of the processor. `worstDifference`: two servers, one with `--providers cpu` and one with `--providers
+ * webgpu`, get the same random inputs; the largest difference of an output over the largest value of the answer. `passingOverMs`: what the first load of a model
+ * takes longer with `--providers cuda,cpu`, where `cuda` is not there.
+ */
 import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,3 +1,8 @@
+/**
+ * `bench soak`: memory, event loop and handles of a server while three models (a text recogniser, a voice detector with state, a small untrusted model) are loaded,
+ * used and unloaded, and then under load of four clients without pause. `rssGrowthRatio` compares the last 15 cycles with the first 15 that count; `eventLoopP99Ms` is the
+ * median of the p99s of each second.
+ */
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Bench, BenchContext, Measured, Row } from "./harness.ts";

@@ -1,3 +1,8 @@
+/**
+ * `bench split`: splits that are run. Regret: the server runs native ONNX Runtime, the device WebAssembly, and a relay carries at a constant rate. Every plan expected to take
+ * at most twice the least is run in interleaved rounds. Regret is a plan's median over the least median, less 1. Fitted: the plan with the least profiled time. Offloader: the
+ * plan of most of its last requests. An error of 1 is the most that a runtime's own rounding allows.
+ */
 import {
   type Call,
   type Codec,

@@ -210,7 +210,7 @@ export function h2spec(): Promise<string> {
   return goTool("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible");
 }
 
-/** Installs what the parts need that run by default, one after the other. What cannot be had is left to the part to report. */
+/** Installs what the parts need that run by default, one after the other. A part reports what could not be installed. */
 export async function installAll(): Promise<void> {
   const all = [
     chromium,

@@ -16,7 +16,7 @@ const body = JSON.stringify({
 });
 const secret = "a secret of this test";
 
-/** What this part uses of the package, which has no types of its own. */
+/** The part of the package that is used here; it has no types of its own. */
 interface ProviderModule {
   readonly default: new (
     issuer: string,

@@ -41,7 +41,7 @@ export interface TelemetryOptions {
    * alone. Default: nothing is sent.
    */
   readonly otlp?: string;
-  /** What the collector gets. Default: traces. */
+  /** Signals that the collector gets. Default: traces. */
   readonly otlpSignals?: readonly OtlpSignal[];
   /** How often metrics are sent, in milliseconds. Default 60,000. */
   readonly otlpIntervalMs?: number;

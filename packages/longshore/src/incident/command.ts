@@ -99,7 +99,7 @@ async function endOf(file: string): Promise<string> {
 
 /**
  * Collects what an engineer needs who was not there: state, models, queues, decisions and metrics of servers, configuration and the end of
- * logs, without secrets. What cannot be had is listed with its reason; nothing else is changed or sent anywhere.
+ * logs, without secrets. Missing parts are listed with their reasons; nothing else is changed or sent anywhere.
  */
 export async function incident(options: IncidentOptions, io: CommandIo): Promise<ExitCode> {
   const clock = systemClock();

@@ -696,7 +696,7 @@ describe("statistics of models that give several answers", () => {
               cancel: none,
               empty_response: none,
             },
-            // What the stream that gave two answers ended with.
+            // The end of the stream that gave two answers.
             "2": { success: none, compute_infer: { count: 1, ns: 0 }, empty_response: { count: 1, ns: 0 } },
           },
         },

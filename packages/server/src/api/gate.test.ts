@@ -145,7 +145,7 @@ async function mechanisms(): Promise<readonly (readonly [string, Credentials])[]
   ];
 }
 
-/** What each path takes and where it is, stated apart from the code. */
+/** The right and the surface of each path, stated apart from the code. */
 const expectations: readonly (readonly [RegExp, Right | "none" | "any", Surface | "all"])[] = [
   [/^\/v2\/health\/|^\/(?:healthz|livez|readyz)$/, "none", "all"],
   [/^\/v2\/?$/, "any", "all"],

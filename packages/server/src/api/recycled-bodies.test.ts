@@ -100,7 +100,7 @@ function server(
   };
 }
 
-/** What the double still sees of its tensors, in the order in which they came. */
+/** The bytes that the double still sees of its tensors, in the order in which they came. */
 const seen = ({ requests: asked }: DoubleEndpoint): readonly (number | undefined)[] =>
   asked.map(({ inputs }) => {
     const tensor = inputs.get("x");

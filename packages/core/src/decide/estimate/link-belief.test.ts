@@ -180,7 +180,7 @@ describe("linkBelief", () => {
       if (silentMs === 4000) expect(likely()).toBeGreaterThan(20 * usual);
       else expect(likely()).toBeLessThan(2 * usual);
     }
-    // What comes late of it is not what the link carried just then.
+    // Its late part is not what the link carried just then.
     for (let bytes = 6000; bytes <= 12_000; bytes += 1500, atMs += 6) stuck.progressed(bytes, atMs);
     expect(likely()).toBeGreaterThan(usual / 2);
     expect(likely()).toBeLessThan(2 * usual);

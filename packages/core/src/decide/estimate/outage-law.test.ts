@@ -53,7 +53,7 @@ function paused({ link, nowMs }: ReturnType<typeof used>): ReturnType<typeof use
   return { link, nowMs: nowMs + 500 };
 }
 
-/** What is believed to remain of a body that began so long ago and of which nothing was heard. */
+/** The believed rest of a body that began so long ago and of which nothing was acknowledged. */
 function afterSilence({ link, nowMs }: ReturnType<typeof used>, silentMs: number) {
   const note = link.sendStarted(bytes, "up", nowMs);
   return note.remainingMs(nowMs + roundTripMs + silentMs);

@@ -87,7 +87,7 @@ describe("planSecondRun", () => {
           expect(cost).toBeCloseTo(costAt(question, waitMs), 4);
           const never = costAt(question, Infinity);
           expect(never).toBeGreaterThanOrEqual(cost - 1e-6 * (1 + Math.abs(never)));
-          // What is charged in vain only falls between two points where the answer comes after the run.
+          // The charge for a run in vain only falls between two points where the answer comes after the run.
           if (charged === "in-vain") return;
           for (let moment = freeMs; moment <= 4000; moment += 97) {
             const other = costAt(question, moment);

@@ -245,7 +245,7 @@ function referenceScore(
         const there = sum(service, sum(constant(endpoint.view.queueMs + endpoint.view.penaltyMs), decoding));
         const up = moved(sent, "up");
         const down = moved(reply, "down");
-        // What comes back may find this endpoint at work.
+        // The returning part may find this endpoint busy.
         const returns = to === end ? 0 : 0.02 * meanOf(local(from, end, scaled));
         const here = sum(encoding, constant(waits * device.queueMs + returns));
         const completion = [here, head, up, there, down, tail].reduce(sum);
@@ -266,9 +266,9 @@ function referenceScore(
         const movedMicros = (info.rates.microsPerMegabyte * (1.25 * (sent + reply) + 2 * 4096)) / 1e6;
         const mostCost = offer.costMicros * spread * slower + movedMicros;
         if (!withinLimits(kept ? 0 : inTime(completion), energy, mostCost)) continue;
-        // What both ends have to do with the bytes of bodies.
+        // Work of both ends with the bytes of bodies.
         const handled = 1.3e-6 * (sent + reply);
-        // What is decoded comes to lie in fresh memory there.
+        // Decoded tensors lie in fresh memory there.
         const fresh = Object.keys(coding.codecs).length > 0 ? 2.5e-6 * the(from.codings[0]).bytes : 0;
         const stages = {
           deviceMs: meanOf(head) + meanOf(tail) + encode + handled * scaled,
@@ -375,7 +375,7 @@ function referenceScore(
   return bestHere + staying < best ? { best: bestHere + staying, plain: bestHere } : { best, plain };
 }
 
-/** What a request adds to what is under way, stage by stage. */
+/** The work that a request adds to the work under way, stage by stage. */
 function pace(
   { traffic }: PlanRequest,
   { device }: RandomScene["view"],
@@ -418,7 +418,7 @@ function termsOf(objective: string): readonly (readonly [word: string, weight: n
 const percentileOf = (one: Estimate, word: string): number => quantileOf(one, Number(word.slice(1)) / 100);
 const least = (one: Estimate): number => the(one.values[0]);
 
-/** What counts, and where nothing is left by that, what counts instead; with the best score by what counted. */
+/** The score that counts, and the one that counts instead if it leaves no candidate; with the best score. */
 function outcomeOf(
   request: PlanRequest,
   scene: RandomScene,

@@ -81,7 +81,7 @@ describe("bookTry", () => {
       });
       await plain.run(async (planned) => planned(sent, false));
     }
-    // What it cost is earned back there.
+    // Its cost is earned back there.
     expect(other.prices(0).secondRun).toBeLessThan(before);
     expect(first.prices()).toEqual(plain.prices());
   });

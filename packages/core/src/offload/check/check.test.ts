@@ -61,7 +61,7 @@ describe("an answer that is to be confirmed", () => {
     readonly state?: number;
     readonly through?: string;
   }
-  /** What the endpoints say, in the order in which they are asked; which ones were left out each time. */
+  /** Answers of the endpoints, in the order of the requests; the endpoints that were left out each time. */
   async function ask(...cases: readonly Case[]) {
     const without: (readonly string[])[] = [];
     const left = [...cases];

@@ -8,7 +8,7 @@ import type { KnownModel } from "../models/index.ts";
 import { nothingKnown } from "../knowledge/index.ts";
 import { followEndpoints } from "./endpoint-states.ts";
 
-/** What a device knows of one other endpoint. */
+/** The knowledge that a device has of one other endpoint. */
 function endpointsWith(id: string, link?: Link) {
   const parts = {
     endpoints: [doubleEndpoint([], { id })],

@@ -2,8 +2,8 @@ import type { EndpointId } from "../../words/base/index.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
 /**
- * Trusted endpoints that are paused for failures, those that answered last first: a hanging endpoint has not answered since, a slow one
- * has. Endpoints that were unreachable, and may be back, come last. They may be used if no other endpoint is left.
+ * Trusted endpoints that are paused for failures, except `without`: the last resort of a request. Those that answered last come first, since a
+ * hanging endpoint has not answered since and a slow one has. Endpoints that were unreachable, and may be back, come last.
  */
 export function pausedEndpoints(
   endpoints: ReadonlyMap<EndpointId, EndpointState>,

@@ -121,7 +121,7 @@ it("adds nothing to the queue of an endpoint with free slots", () => {
   expect(queue.waitMs(20)).toBe(0);
   queue.sent(50, 20);
   expect(queue.waitMs(20)).toBe(0);
-  // Whoever came with eight in flight did not wait: the ninth takes the last slot.
+  // A request that came with eight in flight did not wait: the ninth takes the last slot.
   queue.sent(50, 20);
   expect(queue.waitMs(20)).toBeCloseTo(50 / 9, 5);
   // It has fewer slots now: with four in flight there is a wait.

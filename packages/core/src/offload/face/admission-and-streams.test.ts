@@ -327,7 +327,7 @@ describe("several answers through an offloading endpoint", () => {
     const busy = streaming(endpointState(clock, "cloud", decoupled), Infinity, 5000);
     const idle = streaming(endpointState(clock, "other", decoupled));
     const gateway = offloading(clock, undefined, [busy.endpoint, idle.endpoint]);
-    // Whoever was asked first, nobody waits behind the busy one once it has said so.
+    // No request waits behind the busy endpoint once it has reported its load.
     for (let round = 0; round < 12; round++) await taken(clock, gateway, call());
     expect(busy.asked.length).toBeLessThanOrEqual(2);
     expect(busy.asked.length + idle.asked.length).toBe(12);

@@ -149,11 +149,11 @@ describe("endpointHealth", () => {
     expect(busy.unavailable(1)).toBeDefined();
     busy.reached();
     expect(busy.unavailable(1)).toBeUndefined();
-    // Who answers no questions either after a run, and then does, is back.
+    // An endpoint that answers no polls after a run, and later does, is back.
     silent.failed(error("no-answer"), 2, true);
     silent.reached();
     expect(silent.unavailable(3)).toBeUndefined();
-    // What never failed, but refused for load, is not there sooner for having been asked.
+    // An endpoint that refused for load is not used sooner because it was polled.
     const full = endpointHealth(seededRandom(1));
     full.failed(error("queue-full", 70), 0);
     full.reached();
@@ -203,7 +203,7 @@ describe("an endpoint that is paused", () => {
     health.failed(error("queue-full", 70), 1);
     expect(health.mayBeAsked(70)).toBe(false);
     expect(health.mayBeAsked(71)).toBe(true);
-    // What was said before it failed again is void.
+    // Reports from before it failed again are void.
     health.failed(error("queue-full", 7000), 80);
     health.failed(error("unreachable"), 81);
     expect(health.mayBeAsked(82)).toBe(true);
@@ -242,10 +242,10 @@ describe("serviceRatio", () => {
     expect(service.ratio(1) * 1.5).toBeCloseTo(seen, 1);
     service.promised(10, 2);
     expect(service.ratio(2)).toBe(1);
-    // Who lowers it again is charged as before: a promise alone makes nobody quicker.
+    // An endpoint that lowers its promise again is charged as before: a promise alone makes it no quicker.
     service.promised(1 / 15, 3);
     expect(service.ratio(3)).toBeGreaterThan(0.99 * seen);
-    // What was sent under an older promise is held against what was promised since.
+    // A request that was sent under an older promise is compared with the newer promise.
     const late = serviceRatio();
     late.promised(4, 500);
     late.seen(400, 100, 600, 400);

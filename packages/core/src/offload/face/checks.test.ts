@@ -474,7 +474,7 @@ describe("answers that are confirmed before they are given", () => {
     const { offloader: made, ask, quarantines } = offloader(clock, [liar!, ...others], quiet);
     const x = give(float32Tensor("x", [1], Float32Array.of(1)));
     const first = await clock.finish(made.infer("twice", { x }, confirm));
-    // What was given away is only lent to two.
+    // A tensor that was given away is only lent if two endpoints get it.
     expect(
       [...liar!.requests, ...others[0]!.requests].map(({ inputs }) => isGiven(inputs.get("x")!)),
     ).toEqual([false, false]);

@@ -119,7 +119,7 @@ function scene() {
   const stepsFor = async (ms: number): Promise<void> => {
     for (const untilMs = clock.nowMs() + ms; clock.nowMs() < untilMs; await clock.advance(250)) await step();
   };
-  /** What the second server is asked, and has to run, meanwhile. */
+  /** The polls and runs that the second server gets meanwhile. */
   const askedFor = async (ms: number): Promise<{ readonly questions: number; readonly runs: number }> => {
     const before = { ...b.state };
     await stepsFor(ms);

@@ -76,7 +76,7 @@ function server(clock: ManualClock, id: string, runMs: number) {
 
 type Server = ReturnType<typeof server>;
 
-/** What finds servers in a directory, which says something else of them from `list` on. */
+/** An offloader over a directory that lists other servers from `list` on. */
 function finding(servers: readonly Server[], clock: ManualClock) {
   const directory = listedDirectory(servers.map(({ info }) => info));
   const parts: OffloadParts = {

@@ -25,7 +25,7 @@ const description = doubleDescription({
 /** One way to fail for a while. */
 interface Phase {
   readonly reason: Reason;
-  /** What the refusing side says of when to come again, in milliseconds. */
+  /** The time after which the refusing side asks for a retry, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
   /** Requests meanwhile, and the time between them. */
   readonly requests: number;

@@ -485,7 +485,7 @@ describe("the first use of a model", () => {
       reason: "unknown-version",
       message: expect.stringContaining("version 1 is known") as string,
     });
-    // Who asks for others asks for other versions himself.
+    // A sender that polls for others asks for other versions itself.
     expect(await clock.runUntil(gateway.describe("toy", "9", call()))).toBeUndefined();
   });
 

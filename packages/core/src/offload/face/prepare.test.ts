@@ -62,7 +62,7 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
     "one int8",
     "two int8",
   ]);
-  // Who names a variant plans with the endpoints itself.
+  // A sender that names a variant plans with the endpoints itself.
   await gateway.capabilities?.prepare?.({ ...segment, variant: "int8" }, call);
   expect(asked).toEqual([]);
   failing.add("one");

@@ -37,7 +37,7 @@ interface Counter extends Endpoint {
   readonly steps: number[];
   fault: "none" | "down" | "answer-lost" | "forgets" | "lies" | "corrupts";
   readonly carried: number[];
-  /** What it says of its queue. */
+  /** The queue that it reports. */
   queueMs: number;
 }
 

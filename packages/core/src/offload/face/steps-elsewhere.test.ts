@@ -85,7 +85,7 @@ function pipeline(
   };
 }
 
-/** What a step says of its model that only others have. */
+/** The declaration of a step whose model only other endpoints have. */
 const elsewhere = (model: string): Step["run"] => ({
   model,
   elsewhere: { inputs: [spec("in")], outputs: [spec("out")] },

@@ -57,7 +57,7 @@ describe("backlogOf", () => {
   it("charges this device as more where requests wait longer for it than what was charged explains", () => {
     const backlog = backlogOf(1);
     const here = plan({ deviceMs: 100 });
-    // What waits as long as was foreseen says nothing.
+    // A frame that waits as long as predicted teaches nothing.
     let first = backlog.charge(here, 0);
     let second = backlog.charge(here, 0);
     backlog.answered(first, waited("device", 0));
@@ -87,7 +87,7 @@ describe("backlogOf", () => {
   it("charges this device as what plans say again where requests find it free, also where no wait was foreseen", () => {
     const backlog = backlogOf(1);
     const here = plan({ deviceMs: 100 });
-    // What was loaded meanwhile made them wait.
+    // A load meanwhile made them wait.
     for (let frame = 0; frame < 20; frame++) {
       backlog.answered(backlog.charge(here, frame * 10_000), waited("device", 400));
     }

@@ -27,7 +27,7 @@ it("counts the frames that do as well without it, and says what it would save", 
   expect(book.notYet("m", "c1 at edge", 32, 1500)).toBe(
     "c1 at edge would save 1.0 ms a frame and is not worth loading for about 1500 ms",
   );
-  // What was worse without it is no saving of another one, nor of later.
+  // A loss without it is no saving of another one, nor of a later one.
   expect(book.notYet("m", "c2 at edge", -5, 1500)).toContain("c2 at edge would save 0.0 ms");
   // Nor do frames of other models count.
   for (let frame = 0; frame < 64; frame++) {

@@ -92,7 +92,7 @@ it("finds out about the rates of links where all endpoints are elsewhere, unless
   expect(probed(600, 1000)).toBe(0);
   // A link that may be that slow.
   expect(probed(2000, 20)).toBe(3000);
-  // What is one packet takes as long as any question there.
+  // One packet takes as long as any poll there.
   expect(probed(1400, 20)).toBe(0);
   // Frames use endpoints side by side.
   expect(probed(600, 1000, "throughput")).toBe(3000);

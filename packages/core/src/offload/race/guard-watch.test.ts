@@ -46,7 +46,7 @@ const usually = (...longest: readonly [number, number]): Estimate => ({
 
 function watched(change: {
   readonly drainMs?: () => number;
-  /** What is left of the body's way, where the link hears of it; default it does not. */
+  /** The rest of the body's way, if the link is told of it; default: it is not. */
   readonly wayMs?: () => number;
   /** Called when the link learns of silence without being read. */
   readonly quiet?: (nowMs: number) => void;
@@ -67,7 +67,7 @@ function watched(change: {
   readonly lateRatio?: GuardTimes["lateRatio"];
   readonly keepBack?: GuardTimes["keepBack"];
   readonly hurries?: boolean;
-  /** What is expected of a leg whose back-up is at another endpoint. */
+  /** The prediction of a leg whose back-up is at another endpoint. */
   readonly elsewhere?: Estimate;
   /** Whether the back-up cannot start now. */
   readonly refuses?: () => boolean;
@@ -161,7 +161,7 @@ describe("guardWatch", () => {
     };
     expect(await firedMs(() => 20)).toBe(Infinity);
     expect(await firedMs(() => 4000)).toBeLessThanOrEqual(40);
-    // What its link was not told of waits behind all of it.
+    // Bytes that its link was not told of wait behind all of it.
     expect(await firedMs()).toBeLessThanOrEqual(40);
   });
 
@@ -211,7 +211,7 @@ describe("guardWatch", () => {
     let heldUpMs = 0;
     const { clock, endpoint } = watched({});
     const unread: Disposable[] = [];
-    // What has arrived is read before a timer without delay comes, and after those that are due.
+    // Arrived bytes are read before a timer without delay fires, and after timers that are due.
     const late: typeof clock = {
       ...clock,
       nowMs: () => clock.nowMs() + heldUpMs,
@@ -359,7 +359,7 @@ describe("guardWatch", () => {
     wouldWait(200);
     expect([fired(), kept]).toEqual([undefined, true]);
     wouldWait(300);
-    // What has begun is not kept back any more, until that gave nothing.
+    // A run that has begun is no longer held back, unless it gave nothing.
     expect([fired(), kept]).toEqual([0, false]);
     watch.again();
     expect(kept).toBe(true);
@@ -527,7 +527,7 @@ describe("guardWatch", () => {
     expect(clock.armed()).toBe(0);
     const paid = watched({ latestMs: 40, refuses: () => true });
     await paid.clock.advance(500);
-    // What could not start costs nothing: one that is in debt costs more.
+    // A run that could not start costs nothing; one in debt costs more.
     expect(paid.endpoint.books.prices(500).secondRun).toBe(0.3);
     paid.watch[Symbol.dispose]();
   });

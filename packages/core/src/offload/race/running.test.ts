@@ -54,7 +54,7 @@ function lossesAt() {
   for (let count = 0; count < 6; count++) endpointState.legBegan(10, 0);
   const abandoned = vi.spyOn(endpointState, "abandoned");
   const nothing = { used: () => undefined, touched: () => undefined };
-  // What booking a loss needs of the loop.
+  // The part of the loop that booking a loss needs.
   const loop = {
     endpoints: nothing,
     deferred: new DeferredWork<() => void>(clock, (work) => work()),
@@ -136,7 +136,7 @@ describe("two legs that are over before the books of the first are written", () 
       "here",
     );
     const endpointState = endpoints.all.get(endpoint.info.id)!;
-    // What booking needs of the loop.
+    // The part of the loop that booking needs.
     const loop = {
       clock,
       endpoints,

@@ -270,7 +270,7 @@ describe("an alias", () => {
   });
 });
 
-/** What loads versions: none is before `loaded` is called. */
+/** Loads versions: none is loaded before `loaded` is called. */
 function loading() {
   const asked: string[] = [];
   let loaded = (): void => undefined;
@@ -359,7 +359,7 @@ describe("a candidate that has to be loaded", () => {
     const segment = { version: "", digest: "", variant: "default", from: "start", to: "end" };
     const asked = async (model: string) => (await ask({ segment: { ...segment, model } })).version;
     expect(await asked("kept")).toBe("1");
-    // What is written down is the whole.
+    // The whole record is written.
     expect(kept.find(({ name }) => name === "kept")?.trial).toBeDefined();
     loads.loaded();
     await nextTurn();
@@ -411,7 +411,7 @@ describe("a candidate", () => {
       "2",
       "2",
     ]);
-    // What begins again begins with what the alias is now.
+    // A new trial begins with the alias as it is now.
     expect([await at("new", 0), await at("old", 0)]).toEqual(["1", "1"]);
   });
 
@@ -482,7 +482,7 @@ describe("a candidate", () => {
       return answers;
     };
     for (let count = 0; count < 12; count++) expect(await clock.finish(ask(count))).toEqual(["1"]);
-    // What was begun cannot be covered.
+    // A sequence that has begun cannot be covered.
     answersFirst = 1;
     const ends = new Set<string>();
     for (let count = 12; rollouts.find("reader")?.trial && count < 400; count++) {

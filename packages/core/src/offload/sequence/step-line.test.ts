@@ -89,7 +89,7 @@ it("keeps no results of steps that are over", async () => {
       new WeakRef(await line.next(false, always, async () => ({ result: { outputs: step }, ...answer }))),
     );
   }
-  // What a turn looked at stays until it is over.
+  // A turn keeps its position until it is over.
   await new Promise((resolve) => setImmediate(resolve));
   collect();
   expect(results.slice(0, 8).filter((one) => one.deref() !== undefined)).toEqual([]);

@@ -38,7 +38,7 @@ function world(models: DoubleModel[]) {
     inputs: [spec("in")],
     outputs: [spec("out")],
   });
-  // Whatever it is asked for.
+  // For any request.
   const everything = (name: string): DoubleModel => ({
     description: { ...far, name },
     run: () => tensorsOf(byte("out", 7)),
