@@ -119,7 +119,7 @@ export function jobWithout(
   const limits = maxCostMicros === undefined ? chosen : { ...chosen, maxCostMicros };
   // Fields are assigned one by one, since this runs for every small request.
   const job: Writable<Omit<Job, "held">> = Object.assign(
-    { known, to, asked: request, limits },
+    { known, to, extras: request, limits } satisfies Omit<Job, "held" | "call">,
     confirming(loop, toldOn, "everywhere"),
   );
   if (request.explained !== true) job.unexplained = true;

@@ -231,6 +231,26 @@ describe("offloadEndpoint", () => {
     },
   );
 
+  it("passes on the form, the outputs and the parameters of a request", async () => {
+    const clock = virtualClock();
+    const passed: InferenceRequest[] = [];
+    const cloud = endpointState(clock, "cloud", "us", 10);
+    const spy: Endpoint = {
+      ...cloud,
+      info: cloud.info,
+      infer: (given, with_, progress) => {
+        passed.push(given);
+        return cloud.infer(given, with_, progress);
+      },
+    };
+    const { info } = endpointState(clock, "gate", "eu", 1);
+    const gate = offloadEndpoint({ ...parts(clock), info, endpoints: [spy] });
+    const wire = { headerLength: 0, body: { kind: "parts", parts: [] } } as const;
+    const extras = { wire, outputs: ["y"], parameters: { threshold: 0.5 } };
+    await clock.runUntil(gate.infer({ ...request, ...extras }, call()));
+    expect(passed).toEqual([expect.objectContaining(extras)]);
+  });
+
   it("never offers or takes a way back to where the request has been", async () => {
     const clock = virtualClock();
     const asked: Call[] = [];
