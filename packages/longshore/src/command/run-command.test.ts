@@ -33,3 +33,12 @@ it("an empty text is no number of an option", async () => {
   expect(await runCommand(["serve", ".", "--drain-seconds", ""], io)).toBe(2);
   expect(said).toContain("error: --drain-seconds wants a number of 0 or more, not ''");
 });
+
+it.each([
+  ["bogus", "there is no execution provider 'bogus'; there are cpu, cuda"],
+  ["cpu,cpu", "each once"],
+])("a wrong list of providers (%s) is wrong usage, told in one line", async (list, why) => {
+  const { said, io } = listening();
+  expect(await runCommand(["serve", ".", "--providers", list], io)).toBe(2);
+  expect(said).toEqual([expect.stringContaining(why)]);
+});

@@ -1,3 +1,4 @@
+import { LongshoreError } from "@longshore/core";
 import { Command, CommanderError } from "commander";
 import type { Defining } from "../options/define.ts";
 import { type CommandIo, type ExitCode, reportFailure } from "../options/io.ts";
@@ -84,6 +85,8 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (error) {
+    // Thrown by what reads the value of an option.
+    if (LongshoreError.is(error)) return reportFailure(error, false, io);
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "longshore.option") io.note(error.message);
     return error.exitCode === 0 ? 0 : 2;
