@@ -251,20 +251,23 @@ describe("equal requests under way", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("are not failed by the first caller's own failures: the remaining ones run again, once", async () => {
-    let runs = 0;
-    const { clock, ask, double } = await world({
-      run: async (given) => {
-        runs += 1;
-        if (runs === 1)
-          throw new LongshoreError("evicted", "queue", "the first caller's deadline was too near");
-        return { outputs: tensorsOf(float32Tensor("y", [1, 1], float32View(given.get("x")!))) };
-      },
-    });
-    const all = await clock.finish(Promise.allSettled([ask(inputs(7)), ask(inputs(7)), ask(inputs(7))]));
-    expect(all.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
-    expect(double.requests).toHaveLength(2);
-  });
+  it.each(["evicted", "cancelled", "deadline-exceeded"] as const)(
+    "are not failed by the first caller's own failure (%s): the remaining ones run again, once",
+    async (reason) => {
+      let runs = 0;
+      const { clock, ask, double } = await world({
+        run: async (given) => {
+          runs += 1;
+          if (runs === 1)
+            throw new LongshoreError(reason, "queue", "the first caller's deadline was too near");
+          return { outputs: tensorsOf(float32Tensor("y", [1, 1], float32View(given.get("x")!))) };
+        },
+      });
+      const all = await clock.finish(Promise.allSettled([ask(inputs(7)), ask(inputs(7)), ask(inputs(7))]));
+      expect(all.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
+      expect(double.requests).toHaveLength(2);
+    },
+  );
 
   it("and answers in memory need no endpoint: none is refused for want of one before its inputs are there", async () => {
     const { double, clock } = await world();
