@@ -13,13 +13,58 @@ import { meanRequest } from "./mean-request.ts";
 
 /** Requests before the count, while calls are counted, and in each round of bytes. */
 const warmUp = 2000;
-const counted = 200;
+const counted = 100;
 const inRound = 300;
+/** Windows without a request: the count itself calls functions, too. */
+const emptyWindows = 10;
 const rounds = 7;
 /** One kB, as in `bench gateway`. */
 const floatsOf1k = 230;
 /** A function is part of a request if it runs in at least this share of them; timers and upkeep run more rarely. */
 const usualRatio = 0.9;
+
+const keyOf = ({ url, at }: CalledFunction): string => `${url}:${at}`;
+
+/** The calls of each function in one window, which ends here. */
+async function callsIn(child: ChildProcess): Promise<ReadonlyMap<string, CalledFunction>> {
+  const { functions } = await ask(child, "calls", "calls");
+  return new Map(functions.map((one) => [keyOf(one), one]));
+}
+
+/**
+ * The functions that run in most requests, with their calls in one request on average. Each request is a window of its own, so that
+ * work that comes in bursts is not taken for a part of each.
+ */
+async function usualFunctions(child: ChildProcess, send: () => Promise<void>): Promise<CalledFunction[]> {
+  await ask(child, "count-calls", "begun");
+  await callsIn(child);
+  let empty = await callsIn(child);
+  // What is in all of them is of the count; upkeep of the gateway is in some.
+  for (let index = 1; index < emptyWindows; index++) {
+    const next = await callsIn(child);
+    const both = [...empty].flatMap(([key, one]) => {
+      const other = next.get(key);
+      if (!other) return [];
+      return [[key, { ...one, calls: Math.min(one.calls, other.calls) }] as const];
+    });
+    empty = new Map(both);
+  }
+  const found = new Map<string, { readonly called: CalledFunction; requests: number; calls: number }>();
+  for (let index = 0; index < counted; index++) {
+    await send();
+    for (const [key, called] of await callsIn(child)) {
+      const calls = called.calls - (empty.get(key)?.calls ?? 0);
+      if (calls <= 0 || called.url.endsWith("/gateway-process.js")) continue;
+      const one = found.get(key) ?? { called, requests: 0, calls: 0 };
+      one.requests += 1;
+      one.calls += calls;
+      found.set(key, one);
+    }
+  }
+  await ask(child, "stop-calls", "begun");
+  const usual = [...found.values()].filter(({ requests }) => requests >= usualRatio * counted);
+  return usual.map(({ called, calls }) => ({ ...called, calls: calls / counted }));
+}
 
 /** The module of a function: of core with its layer, else of a package; a library by its name; `node` for Node.js. */
 function moduleOf({ url }: CalledFunction): string {
@@ -75,9 +120,7 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
       }
     };
     await send(warmUp);
-    await ask(child, "count-calls", "begun");
-    await send(counted);
-    const { functions } = await ask(child, "calls", "calls");
+    const usual = await usualFunctions(child, () => send(1));
     // Code compiled for counting is compiled again before bytes are measured.
     await send(warmUp);
     const bytes: number[] = [];
@@ -87,9 +130,8 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
       bytes.push((await ask(child, "bytes", "bytes")).bytes / inRound);
     }
     connection.close();
-    const usual = functions.filter(({ calls }) => calls >= usualRatio * counted);
     const calls = (of: readonly CalledFunction[]): number =>
-      Math.round(of.reduce((sum, one) => sum + one.calls, 0) / counted);
+      Math.round(of.reduce((sum, one) => sum + one.calls, 0));
     const rows = [...new Set(usual.map(moduleOf))]
       .map((module) => {
         const its = usual.filter((one) => moduleOf(one) === module);

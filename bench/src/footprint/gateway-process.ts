@@ -7,13 +7,15 @@ import { pathToFileURL } from "node:url";
 import type * as longshore from "longshore";
 
 /** Begin to count, or report the count. */
-export type CountRequest = "count-calls" | "calls" | "count-bytes" | "bytes";
+export type CountRequest = "count-calls" | "calls" | "stop-calls" | "count-bytes" | "bytes";
 
 /** A function that was called, and how often. */
 export interface CalledFunction {
   /** Of its file. */
   readonly url: string;
   readonly name: string;
+  /** Where it begins in its file. */
+  readonly at: number;
   readonly calls: number;
 }
 
@@ -36,17 +38,23 @@ async function answerTo(question: CountRequest): Promise<Answer> {
     case "count-calls":
       await session.post("Profiler.enable");
       await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
-      await session.post("Profiler.takePreciseCoverage");
       return { kind: "begun" };
     case "calls": {
       const { result } = await session.post("Profiler.takePreciseCoverage");
+      const functions = result.flatMap(({ url, functions: found }) =>
+        found.map(({ functionName: name, ranges }) => ({
+          url,
+          name,
+          at: ranges[0]?.startOffset ?? 0,
+          calls: ranges[0]?.count ?? 0,
+        })),
+      );
+      return { kind: "calls", functions: functions.filter(({ calls }) => calls > 0) };
+    }
+    case "stop-calls":
       await session.post("Profiler.stopPreciseCoverage");
       await session.post("Profiler.disable");
-      const functions = result.flatMap(({ url, functions: found }) =>
-        found.map(({ functionName, ranges }) => ({ url, name: functionName, calls: ranges[0]?.count ?? 0 })),
-      );
-      return { kind: "calls", functions };
-    }
+      return { kind: "begun" };
     case "count-bytes":
       globalThis.gc?.();
       heldBytes = process.memoryUsage().heapUsed;
