@@ -1,4 +1,13 @@
-/** `bench cost`: the cost of requests with the objective `cost`, beside the cheapest plan that keeps the deadline. */
+/**
+ * `bench cost`: what requests cost. With `objective: "cost"` and a deadline, how near does the planner come to the cheapest plan? Is a limit on cost ever exceeded, and do metrics agree with results?
+ *
+ * - Three endpoints: `edge` (8 ms away, 60 ms a run, 4000 micros a second), `region` (35 ms, 30 ms, 1500 micros and 400 per megabyte), `spot` (90 ms, 150 ms,
+ *   300 micros). A run on the device takes 2 s and keeps no deadline. Requests have 60 kB.
+ * - Requests on a beat, at random, in pairs, and in bursts; over a wired link, Wi-Fi, and LTE (recorded ones with `--data`).
+ * - The oracle knows what the link will carry and takes, for each request when it comes, the cheapest plan that keeps the deadline.
+ * - A row counts only if it misses at most half a point more deadlines than the oracle.
+ * - Limits are tested with random prices, links, slow-downs and false promises; `longshore_cost_micros_total` is compared with what results and failures were charged.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type EndpointInfo, type Limits, LongshoreError, seededRandom, type Tier } from "@longshore/core";

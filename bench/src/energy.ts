@@ -1,4 +1,17 @@
-/** `bench energy`: the energy of the device with the objective `energy`, with every constant also halved and doubled. */
+/**
+ * `bench energy`: the energy of a device. With `objective: "energy"`, how near does the planner come to one that knows the link's future, and how often does it miss a deadline?
+ *
+ * - OCR from pixels (`ocr-frame`), OCR from files (`ocr`) and the anomaly detector, over LTE, 3G and Wi-Fi; 150 requests each. Recorded links with `--data`.
+ * - The device has a fifth of the speed of the profiled machine and takes 2 W above idle. Radios follow Huang et al. (2012). All constants are estimates.
+ * - The oracle is the better of a greedy one per request and the best single plan in hindsight.
+ *
+ * Planted sensors:
+ *
+ * `--only sensors` runs the anomaly sample for real, on sensor files in a temporary folder:
+ *
+ * - An energy counter (RAPL) that takes 15 W for each busy core. `measuredOverPlanted`: energy that results call `measured`, over 15 W times their run time.
+ * - A default route over four kinds of interface, and a server 40 ms away over 20 Mbit/s. `interfaceOverLeast`: energy spent over the lesser of both sides.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Radio, startCut } from "@longshore/core";

@@ -1,3 +1,14 @@
+/**
+ * `bench overload`: more load than a server can do. At two and ten times the possible load: how many right answers come in time, how soon are others refused, and what does a light tenant notice of a heavy one?
+ *
+ * - A small convolutional network (18 to 22 ms per run), one instance, one thread. Open loop, Poisson arrivals, bodies of 150,528 bytes.
+ * - Good is a right answer within 120 ms of the planned arrival. Goodput is relative to the best phase in the same round.
+ * - `refusalMs` is the p99 from the first byte sent to the whole reply.
+ * - `expiredRefusalMs`: requests with 2 ms left, at a server that is just busy.
+ * - Burst: ten seconds of five times the peak; recovered when 95 % of a second are good.
+ * - Tenants: a light one at 0.4 of the peak, alone and beside one with ten times as much. `leastTenantP99Ratio` is the bound if it were always
+ *   served first.
+ */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
