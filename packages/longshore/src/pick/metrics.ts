@@ -24,7 +24,7 @@ export interface PickMetrics {
   /** A request went to an endpoint outside the pool. */
   spilled(): void;
   /** A request came for a model that is there, or that no server has yet. */
-  asked(model: string): void;
+  arrived(model: string): void;
   /** Takes in what endpoints answered. */
   readonly observer: Observer;
   /** The page in the form that an `accept` header asks for. */
@@ -118,7 +118,7 @@ export function pickMetrics(gauges: PickGauges): PickMetrics {
       seconds.observe([], tookMs / 1000);
     },
     spilled: () => spilled.add([]),
-    asked: (model) => demand.asked(model),
+    arrived: (model) => demand.arrived(model),
     observer: {
       record(event) {
         if (event.kind === "endpoint-ran") demand.ran(event);

@@ -320,7 +320,7 @@ it("sends a request outside the pool only if no endpoint of the pool may take it
     metrics: {
       decided: () => undefined,
       ended: () => undefined,
-      asked: () => undefined,
+      arrived: () => undefined,
       spilled: () => void spilled++,
     },
   });

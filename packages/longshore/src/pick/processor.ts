@@ -59,7 +59,7 @@ export interface ProcessorParts {
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
   /** Default: nothing is counted. */
-  readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "asked" | "spilled">;
+  readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "arrived" | "spilled">;
 }
 
 /** Refusals for load: the client is to come again (429), and no retry elsewhere helps. */
@@ -406,7 +406,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
       // Requests for models that are not there do not count: their names are the senders' own.
       const counted = (thrown: unknown): never => {
         const { reason } = LongshoreError.from(thrown, "plan", "picking an endpoint");
-        if (reason === "no-endpoint" || reason === "rejected") metrics?.asked(address.model);
+        if (reason === "no-endpoint" || reason === "rejected") metrics?.arrived(address.model);
         throw thrown;
       };
       const wanted = { ...address, ...(variant === undefined ? {} : { variant }), bytes };
@@ -431,7 +431,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         ? pick(among, false).catch((first: unknown) => pickBeyond(beyond, first))
         : pick(among, aim.evenLate);
       const picked = await picking.catch(counted);
-      metrics?.asked(address.model);
+      metrics?.arrived(address.model);
       return routed(picked.endpoints, all, picked, wantsTrailers);
     }
     const inPool = await picker.well(among, address, call);

@@ -9,7 +9,7 @@ export interface DemandMetrics {
     readonly aloneSeconds: Histogram;
     readonly occupiedSeconds: Counter;
   } & Readonly<Record<string, Family>>;
-  asked(model: string): void;
+  arrived(model: string): void;
   ran(event: LongshoreEvent & { readonly kind: "endpoint-ran" }): void;
 }
 
@@ -44,7 +44,7 @@ export function demandMetrics(): DemandMetrics {
   };
   return {
     families,
-    asked: (model) => families.arrivals.add([model]),
+    arrived: (model) => families.arrivals.add([model]),
     ran({ model, runMs, aloneMs, occupiedMs }) {
       families.runSeconds.observe([model], runMs / 1000);
       families.aloneSeconds.observe([model], aloneMs / 1000);

@@ -49,7 +49,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     sinks.spans.exchangeEnded(event);
     sinks.reported.delete(callId);
   },
-  "inference-asked": ({ model }, { metrics }) => metrics.demand.asked(model),
+  "inference-asked": ({ model }, { metrics }) => metrics.demand.arrived(model),
   "endpoint-ran": (event, { metrics }) => metrics.demand.ran(event),
   "inference-began": (event, { spans }) => spans.inferenceBegan(event),
   "inference-ended": (event, { metrics, log, wallMs }) => {

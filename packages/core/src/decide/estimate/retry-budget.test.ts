@@ -11,7 +11,7 @@ describe("the budget of retries and second runs", () => {
   it("lets a server die under a hundred requests, and then a fifth of those that come", () => {
     const budget = retryBudget();
     expect(spend(budget, 0)).toBe(100);
-    for (let request = 0; request < 50; request++) budget.asked();
+    for (let request = 0; request < 50; request++) budget.requested();
     expect(spend(budget, 0)).toBe(10);
   });
 

@@ -1,7 +1,7 @@
 /** Budget for runs beyond the first of each request. Retries and second runs share it. */
 export interface RetryBudget {
   /** Records a request. */
-  asked(): void;
+  requested(): void;
   /** Takes one run; false when the budget is empty. */
   take(nowMs: number): boolean;
   /** Returns the last run: no endpoint could run it. */
@@ -24,7 +24,7 @@ export function retryBudget(): RetryBudget {
   let saved = mostSaved;
   let atMs = -Infinity;
   return {
-    asked() {
+    requested() {
       saved = Math.min(mostSaved, saved + perRequest);
     },
     take(nowMs) {

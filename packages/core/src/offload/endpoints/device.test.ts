@@ -30,9 +30,9 @@ it("is up while an exchange lasts, however long, and is paid for once", () => {
 
 it("weighs an exchange by the gap between requests while they come within the tail, and shares the waking", () => {
   const state = radioState(lte);
-  state.asked(0);
+  state.requested(0);
   expect(state.price(0)).toEqual({ wakeMillijoules: wholeTail, gapMs: 0 });
-  for (let atMs = 500; atMs <= 5000; atMs += 500) state.asked(atMs);
+  for (let atMs = 500; atMs <= 5000; atMs += 500) state.requested(atMs);
   const asleep = state.price(5000);
   expect(asleep.gapMs).toBeGreaterThan(500);
   expect(asleep.gapMs).toBeLessThan(1000);
@@ -45,11 +45,11 @@ it("weighs an exchange by the gap between requests while they come within the ta
   for (let atMs = 20_000; atMs <= 200_000; atMs += 20_000) {
     state.begun(atMs).ended(atMs);
   }
-  for (let atMs = 230_000; atMs <= 245_000; atMs += 500) state.asked(atMs);
+  for (let atMs = 230_000; atMs <= 245_000; atMs += 500) state.requested(atMs);
   expect(state.price(245_000).wakeMillijoules).toBeGreaterThan(wholeTail / 10);
   // Requests that come rarely pay for themselves.
   const rare = radioState(lte);
-  rare.asked(0);
-  rare.asked(60_000);
+  rare.requested(0);
+  rare.requested(60_000);
   expect(rare.price(60_000)).toEqual({ wakeMillijoules: wholeTail, gapMs: 0 });
 });

@@ -62,7 +62,7 @@ export interface RadioState {
   /** The same as a decision should weigh it, see `radioState`. */
   price(nowMs: number): RadioPrice;
   /** A request came that might be an exchange. */
-  asked(nowMs: number): void;
+  requested(nowMs: number): void;
   /** Begins an exchange, which turns the radio on. */
   begun(nowMs: number): RadioUse;
   /** The radio was on until then. */
@@ -115,7 +115,7 @@ export function radioState(radio: Radio = radios.wired): RadioState {
       const steady = likelyMs * radio.tailWatts;
       return { wakeMillijoules: (Math.max(0, wake - steady) * wakings) / exchanges, gapMs: likelyMs };
     },
-    asked(nowMs) {
+    requested(nowMs) {
       const seenMs = nowMs - lastAskedMs;
       lastAskedMs = nowMs;
       if (seenMs === Infinity) return;

@@ -22,11 +22,11 @@ export interface EndpointHealth {
    */
   reached(): void;
   /**
-   * Records a failure. `asked` says that only a poll was not answered. A failure of a request that began (`beganMs`) before the last
+   * Records a failure. `isPoll` says that only a poll was not answered. A failure of a request that began (`beganMs`) before the last
    * failure, and that is consistent with it, is not a new one: when an endpoint goes silent, only the first failure of all that is under
    * way counts.
    */
-  failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
+  failed(error: LongshoreError, nowMs: number, isPoll?: boolean, beganMs?: number): void;
   /**
    * Records a run that was given up long after its expected time. The first counts as a slow run, unless `surely` is set. The second
    * without an answer in between counts as a failure.
@@ -109,7 +109,7 @@ export function endpointHealth(random: Random, options: HealthOptions = {}): End
     share === 0 ? 0 : share * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
   const worse = (share: number): number => share + (1 - share) * 0.5;
   const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && shut.includes(reason));
-  const failed = (error: LongshoreError, nowMs: number, asked = false, beganMs = Infinity): void => {
+  const failed = (error: LongshoreError, nowMs: number, isPoll = false, beganMs = Infinity): void => {
     if (overloaded.has(error.reason)) {
       const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
       refusedUntilMs = Math.max(refusedUntilMs, nowMs + pauseMs);
@@ -117,7 +117,7 @@ export function endpointHealth(random: Random, options: HealthOptions = {}): End
       return;
     }
     if (!down.has(error.reason)) return;
-    ranBadly = !asked;
+    ranBadly = !isPoll;
     if (row > 0 && beganMs <= downAtMs && isKnown(error.reason)) return;
     row++;
     downAtMs = nowMs;
@@ -129,7 +129,7 @@ export function endpointHealth(random: Random, options: HealthOptions = {}): End
       nowMs + (error.retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * random.next()) : pauseMs);
     why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
     failures = worse(decayed(failures, nowMs));
-    ofRuns = asked ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
+    ofRuns = isPoll ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
     noted = nowMs;
   };
   const pausedUntilMs = (): number => Math.max(failedUntilMs, refusedUntilMs);

@@ -81,7 +81,7 @@ export interface EndpointState {
   /** Records the queue length that came with an offer. */
   offered(queueMs: number, nowMs: number): void;
   /** See `EndpointHealth.failed`. */
-  failed(error: LongshoreError, nowMs: number, asked?: boolean, beganMs?: number): void;
+  failed(error: LongshoreError, nowMs: number, isPoll?: boolean, beganMs?: number): void;
   /** Rough time of a request there at any instant, until something happens. */
   outlook(nowMs: number): Outlook;
   /** Starts its slow start: it has just joined others. */
@@ -187,9 +187,9 @@ export function followEndpoint(
       happened();
       queue.offered(queueMs, nowMs);
     },
-    failed(error, nowMs, asked, beganMs) {
+    failed(error, nowMs, isPoll, beganMs) {
       happened();
-      health.failed(error, nowMs, asked, beganMs);
+      health.failed(error, nowMs, isPoll, beganMs);
       returning ||= health.failing;
       if (health.absent) record.gone();
       link.touched();

@@ -114,7 +114,7 @@ export function createPlanner({
 
   return (job, held, exclude, nowMs, only, first) => {
     settle(nowMs);
-    if (job.call.id !== lastCallId) device.radio?.asked(nowMs);
+    if (job.call.id !== lastCallId) device.radio?.requested(nowMs);
     lastCallId = job.call.id;
     const { known, call, sequence } = job;
     const { name, version, digest, dataClass } = known.description;

@@ -41,7 +41,7 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   const beganMs = loop.clock.nowMs();
   checkFresh(job.call, beganMs);
   loop.device.arrivals.seen(beganMs);
-  loop.retrying.budget.asked();
+  loop.retrying.budget.requested();
   return loop.probing.news(job, loop.plan)?.then(() => answered(loop, job)) ?? answered(loop, job);
 }
 
