@@ -1,6 +1,7 @@
 import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock } from "@longshore/lab";
+import { listedDirectory } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { type Call, housekeepingCall, LongshoreError, seededRandom } from "../../words/base/index.ts";
+import { type Call, housekeepingCall, LongshoreError, seededRandom, sleep } from "../../words/base/index.ts";
 import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { tensorOf } from "../../words/tensor/index.ts";
@@ -280,4 +281,65 @@ it("refuses at once without any endpoint, and waits for a model's description on
     message: expect.stringContaining("no endpoint has described toy") as string,
   });
   expect(clock.nowMs()).toBe(1500);
+});
+
+/** A picker over a directory; every endpoint says what it has `slowMs` after it was dialled. */
+function pool(clock: VirtualClock, speeds: Readonly<Record<string, number>>, slowMs: number) {
+  const directory = listedDirectory(Object.keys(speeds).map((id) => info(id)));
+  const { pick } = picker(
+    clock,
+    {},
+    {
+      endpoints: [],
+      directory,
+      dial(entry) {
+        const endpoint = simulatedEndpoint({
+          info: entry,
+          models: [model],
+          clock,
+          random: seededRandom(2),
+          speed: speeds[entry.id] ?? 1,
+          logSpread: 0,
+        });
+        const { describe, offers } = endpoint;
+        const saidAtMs = clock.nowMs() + slowMs;
+        endpoint.describe = async (...query) => {
+          await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
+          return describe.apply(endpoint, query);
+        };
+        endpoint.offers = async (...query) => {
+          await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
+          return offers.apply(endpoint, query);
+        };
+        return endpoint;
+      },
+    },
+  );
+  return { pick, list: directory.list };
+}
+
+it("sends nothing to a pod that took the address of another until it has described the model", async () => {
+  const clock = virtualClock();
+  const { pick, list } = pool(clock, { a: 8, b: 1 }, 300);
+  expect(ids((await pick()).endpoints)).toEqual(["a", "b"]);
+  await clock.advance(1000);
+  // Another program at the same address.
+  list(info("a", { zone: "eu/de" }), info("b"));
+  expect(ids((await pick()).endpoints)).toEqual(["b"]);
+  await clock.advance(1000);
+  expect(ids((await pick()).endpoints)[0]).toBe("a");
+});
+
+it("waits a moment for new pods where the request may go to none of the others", async () => {
+  const clock = virtualClock();
+  const { pick, list } = pool(clock, { a: 8, b: 1 }, 300);
+  const first = await pick();
+  await clock.advance(1000);
+  list(info("b"), info("c"));
+  const full = new LongshoreError("shutting-down", "execute", "it drains", { retryAfterMs: 5000 });
+  (await pick()).failed(full);
+  const beganMs = clock.nowMs();
+  expect(ids((await pick()).endpoints)).toEqual(["c"]);
+  expect(clock.nowMs() - beganMs).toBeLessThan(400);
+  first.answered(answer);
 });

@@ -15,6 +15,7 @@ import { endpointFor, type EndpointState } from "../endpoints/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import { listModels } from "../probe/index.ts";
 import {
+  awaited,
   beginLeg,
   bookAnswer,
   bookBroken,
@@ -166,6 +167,10 @@ class LoopPicker implements EndpointPicker {
     this.#requests = new Requests(createLoop(parts), parts.id ?? "picker", "admission");
   }
 
+  get #mostLearnMs(): number {
+    return this.#parts.mostLearnMs ?? 1500;
+  }
+
   get #loop(): Loop {
     return this.#requests.loop;
   }
@@ -230,28 +235,22 @@ class LoopPicker implements EndpointPicker {
     this.#requests.refuseClosed();
     const loop = this.#loop;
     checkFresh(call, loop.clock.nowMs());
-    const { model, version, variant = "", bytes } = request;
-    const known = await this.#known(model, version, call, false);
-    const { description } = known;
-    const segment = {
-      model,
-      version: description.version,
-      digest: description.digest,
-      variant,
-      from: startCut,
-      to: endCut,
-    };
-    const held = {
-      cut: startCut,
-      variant: undefined,
-      features: { bytes },
-      bytes,
-      tensors: new Map(),
-    } satisfies Job["held"];
-    const asked = jobWithout(loop, known, { segment }, call);
-    // A proxy sends a request to one endpoint, and to others only if that one does not take it.
-    const job: Job = { ...asked, held, whole: true, listed: true };
-    const plan = this.#plan(job, request, loop.clock.nowMs());
+    const { model, version } = request;
+    const learnUntilMs = Math.min(call.deadlineMs, loop.clock.nowMs() + this.#mostLearnMs);
+    let known = await this.#known(model, version, call, false);
+    let job = this.#job(known, request, call);
+    let plan: Plan;
+    for (;;) {
+      try {
+        plan = this.#plan(job, request, loop.clock.nowMs());
+        break;
+      } catch (thrown) {
+        const newer = await this.#newlyKnown(job, request, learnUntilMs, thrown);
+        if (!newer) throw thrown;
+        known = newer;
+        job = this.#job(known, request, call);
+      }
+    }
     const leg = firstLeg(plan);
     const state = leg && endpointFor(leg.endpoint, known, loop.endpoints.all);
     if (!leg || !state) {
@@ -261,6 +260,20 @@ class LoopPicker implements EndpointPicker {
     const ids = [leg.endpoint, ...(plan.alternatives ?? []).slice(0, mostEndpoints - 1)];
     const all = ids.flatMap((id) => loop.endpoints.all.get(id)?.endpoint.info ?? []);
     return this.#begin(job, plan, leg, state, all);
+  }
+
+  #job(known: KnownModel, { model, variant = "", bytes }: PickRequest, call: Call): Job {
+    const { version, digest } = known.description;
+    const segment = { model, version, digest, variant, from: startCut, to: endCut };
+    const held = {
+      cut: startCut,
+      variant: undefined,
+      features: { bytes },
+      bytes,
+      tensors: new Map(),
+    } satisfies Job["held"];
+    // A proxy sends a request to one endpoint, and to others only if that one does not take it.
+    return { ...jobWithout(this.#loop, known, { segment }, call), held, whole: true, listed: true };
   }
 
   /** Knowledge of a model. Throws `no-endpoint` with `retryAfterMs` if there is no endpoint, or none has described the model in time. */
@@ -276,7 +289,7 @@ class LoopPicker implements EndpointPicker {
     const known = this.#requests.model(model, version, call, isPoll);
     if (!(known instanceof Promise)) return known;
     const { clock } = this.#loop;
-    const { mostLearnMs = 1500 } = this.#parts;
+    const mostLearnMs = this.#mostLearnMs;
     return new Promise((resolve, reject) => {
       const timer = clock.timer(mostLearnMs, () =>
         reject(none(`no endpoint has described ${model} within ${mostLearnMs} ms`)),
@@ -284,6 +297,24 @@ class LoopPicker implements EndpointPicker {
       // Learning goes on after the timer has fired, for the requests to come.
       known.then(resolve, reject).finally(() => timer[Symbol.dispose]());
     });
+  }
+
+  /**
+   * For a request that was refused: what is known once an endpoint has described the model that came just now, such as the pods of a new
+   * version while those of the old one leave. Undefined if the request may go to none of these, or none answers in time.
+   */
+  async #newlyKnown(
+    job: Job,
+    { among }: PickRequest,
+    untilMs: number,
+    refused: unknown,
+  ): Promise<KnownModel | undefined> {
+    if (!LongshoreError.is(refused) || refused.reason === "rejected") return undefined;
+    const exclude = new Set(among && this.#outsideOfSet(among));
+    for (const [id, { reason }] of job.known.poll?.failures ?? []) if (reason !== "starting") exclude.add(id);
+    const coming = awaited(this.#loop, job, exclude, false);
+    if (coming.length === 0) return undefined;
+    return this.#loop.knowledge.more(job.known, { ...job.call, deadlineMs: untilMs }, coming, false);
   }
 
   /** Endpoints that a request may not go to, and those among them that are only full. */
@@ -315,7 +346,7 @@ class LoopPicker implements EndpointPicker {
     const { held } = job;
     const { exclude, without, full } = this.#without(among);
     const first = loop.plan(job, held, without, nowMs);
-    if (!isInfeasible(first) && !this.#isGone(firstLeg(first), nowMs)) {
+    if (!isInfeasible(first) && !this.#isGone(firstLeg(first), job.known, nowMs)) {
       return this.#withLate(job, first, without, nowMs);
     }
     // A proxy would wait for an absent server, and its client would get the proxy's error instead of the reason.
@@ -323,6 +354,8 @@ class LoopPicker implements EndpointPicker {
     for (const [id, { health }] of loop.endpoints.all) {
       if (health.absent && health.unavailable(nowMs) !== undefined) gone.add(id);
     }
+    for (const id of job.known.offersBy.keys())
+      if (!endpointFor(id, job.known, loop.endpoints.all)) gone.add(id);
     let outcome = outlook(loop, job, nowMs, gone);
     if (isInfeasible(outcome) && evenLate) {
       outcome = outlook(loop, { ...job, evenLate: true }, nowMs, gone);
@@ -342,9 +375,11 @@ class LoopPicker implements EndpointPicker {
     });
   }
 
-  #isGone(leg: Leg | undefined, nowMs: number): boolean {
-    const health = leg && this.#loop.endpoints.all.get(leg.endpoint)?.health;
-    return health?.absent === true && health.unavailable(nowMs) !== undefined;
+  /** Whether an endpoint is absent, or another one has come in its place that has not described the model. */
+  #isGone(leg: Leg | undefined, known: KnownModel, nowMs: number): boolean {
+    if (!leg) return false;
+    const health = endpointFor(leg.endpoint, known, this.#loop.endpoints.all)?.health;
+    return !health || (health.absent && health.unavailable(nowMs) !== undefined);
   }
 
   /** The plan with an alternative that would be late, if its deadline leaves it none. A late answer is better than none. */

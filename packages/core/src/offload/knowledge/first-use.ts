@@ -162,10 +162,15 @@ export class FirstUse {
    * without one, the time for a first offer comes first.
    */
   async newsFrom(entry: ModelInUse, ids: readonly EndpointId[], call: Call): Promise<boolean> {
-    const before = new Map(ids.map((id) => [id, waysOf(entry.reports.get(id))]));
+    // The report of an endpoint that another one has replaced does not count.
+    const reportOf = (id: EndpointId): ModelReport | undefined => {
+      const report = entry.reports.get(id);
+      return report?.endpoint === this.#endpoints.all.get(id)?.endpoint ? report : undefined;
+    };
+    const before = new Map(ids.map((id) => [id, waysOf(reportOf(id))]));
     const hasSaid = (): boolean =>
-      [...before].some(([id, ways]) => entry.reports.has(id) && waysOf(entry.reports.get(id)) !== ways);
-    const wanted = ids.filter((id) => entry.reports.has(id));
+      [...before].some(([id, ways]) => reportOf(id) !== undefined && waysOf(reportOf(id)) !== ways);
+    const wanted = ids.filter((id) => reportOf(id) !== undefined);
     for (const id of wanted) {
       entry.wanted.set(id, 1 + (entry.wanted.get(id) ?? 0));
       this.#rounds.pollSoon(id, entry);

@@ -27,7 +27,9 @@ export function awaited(
     if (exclude.has(id) || call.path.includes(id) || health.distrusted !== undefined) continue;
     const { info } = endpoint;
     if (!mayServe(info, name)) continue;
-    const asked = heard.get(id);
+    // Another endpoint may have come in place of the one that answered.
+    const isOther = known.saidBy.has(id) && known.saidBy.get(id) !== endpoint;
+    const asked = isOther ? undefined : heard.get(id);
     const ways = asked ? (behind ? (asked.missing ?? []) : []) : [{ zones: [info.zone], trust: info.trust }];
     if (ways.some((way) => mayTake(loop, job, info, way))) found.push(id);
   }

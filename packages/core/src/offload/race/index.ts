@@ -1,3 +1,4 @@
+export { awaited } from "./awaited.ts";
 export { callFor, confirming, planLimits } from "./call-for.ts";
 export { firstWaitsOf } from "./decide.ts";
 export { admitFromHead, outlook, refusal } from "./admit-from-head.ts";
