@@ -23,9 +23,9 @@ const none = (): never => {
 const absent: NatsPackage = {
   natsSource: none,
   natsJoin: none,
-  optionalNatsPackages: none,
-  optionalNatsDirectoryWriter: none,
-  optionalNatsPackageWriter: none,
+  natsPackages: none,
+  natsDirectoryWriter: none,
+  natsPackageWriter: none,
 };
 
 it("servers join, and get packages, by the same addresses as apps find endpoints by, and nothing is connected before", async () => {
@@ -40,7 +40,7 @@ it("servers join, and get packages, by the same addresses as apps find endpoints
   const found: NatsPackage = {
     ...absent,
     natsJoin: (options) => (asked.push(options), transport),
-    optionalNatsPackages: (options) => (asked.push(options), source),
+    natsPackages: (options) => (asked.push(options), source),
   };
   const find = () => Promise.resolve(found);
   const ring = { keys: [], verify: () => Promise.resolve(false) };

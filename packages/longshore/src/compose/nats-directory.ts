@@ -35,9 +35,9 @@ export interface NatsPackage {
     options: NatsAt & { readonly clock: Clock; readonly random: Random; readonly answers?: Answers },
   ): RecordSource;
   natsJoin(options: NatsAt & { readonly ring?: KeyRing }): Transport;
-  optionalNatsPackages(options: NatsAt): OpenPackages;
-  optionalNatsDirectoryWriter(options: NatsAt & { readonly replicas?: number }): DirectoryWriter;
-  optionalNatsPackageWriter(options: NatsAt & { readonly replicas?: number }): PackageWriter;
+  natsPackages(options: NatsAt): OpenPackages;
+  natsDirectoryWriter(options: NatsAt & { readonly replicas?: number }): DirectoryWriter;
+  natsPackageWriter(options: NatsAt & { readonly replicas?: number }): PackageWriter;
 }
 
 /** Whether something was written, or the bucket had it. */
@@ -166,7 +166,7 @@ export function optionalNatsPackages(
   endpointOf(from);
   let open: Promise<OpenPackages> | undefined;
   const source = (): Promise<OpenPackages> =>
-    (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.optionalNatsPackages(at)));
+    (open ??= natsAt(from, options, find).then(({ nats, at }) => nats.natsPackages(at)));
   return {
     name: from,
     manifest: async (...asked) => (await source()).manifest(...asked),
@@ -188,7 +188,7 @@ export async function optionalNatsDirectoryWriter(
 ): Promise<DirectoryWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
-  return nats.optionalNatsDirectoryWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
+  return nats.natsDirectoryWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
 }
 
 /** Opens an object store of packages in NATS for writing. */
@@ -199,5 +199,5 @@ export async function optionalNatsPackageWriter(
 ): Promise<PackageWriter> {
   const { replicas } = options;
   const { nats, at } = await natsAt(to, options, find);
-  return nats.optionalNatsPackageWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
+  return nats.natsPackageWriter({ ...at, ...(replicas === undefined ? {} : { replicas }) });
 }

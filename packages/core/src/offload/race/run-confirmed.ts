@@ -24,10 +24,10 @@ type Run = (loop: Loop, job: Job, exclude: ReadonlySet<EndpointId>, tally: Tally
 export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outcome> {
   const { call, held } = job;
   // Answers are compared, so they are read here, and so is what several endpoints are sent.
-  const { wire: _wire, ...asked } = job.extras ?? {};
+  const { wire: _wire, ...extras } = job.extras ?? {};
   const here = held.arriving ? await arrived(held, held.arriving, call) : held;
   const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
-  const own = { ...job, asked, held: { ...here, tensors } };
+  const own = { ...job, extras, held: { ...here, tensors } } satisfies Job;
   const believesHere = job.confirm === "elsewhere";
   /** A trusted run on this device is one of the two. */
   const believed = believesHere ? loop.local?.info.id : undefined;

@@ -90,7 +90,7 @@ export function outputsToReturn(known: KnownModel, segment: Segment): readonly s
 
 /** Throws `bad-reply` when outputs lack a name of the crossing, or have it in another datatype. */
 export function checkCrossing(
-  { known, asked }: { readonly known: KnownModel; readonly asked?: Pick<InferenceRequest, "classes"> },
+  { known, extras }: { readonly known: KnownModel; readonly extras?: Pick<InferenceRequest, "classes"> },
   segment: Segment,
   outputs: Tensors,
   wanted: readonly string[] | undefined,
@@ -103,7 +103,7 @@ export function checkCrossing(
     const given = outputs.get(name);
     if (given ? given.spec.datatype === datatype : optional) continue;
     // The tensor holds its best classes.
-    if (given?.spec.datatype === "BYTES" && asked?.classes?.get(name)) continue;
+    if (given?.spec.datatype === "BYTES" && extras?.classes?.get(name)) continue;
     throw new LongshoreError(
       "bad-reply",
       "decode",
