@@ -22,11 +22,9 @@ import {
   segmentMeanMs,
   segmentMs,
   serviceRatioAt,
-  serviceSpreadAt,
   sharedMsAt,
   sizeCount,
   waitMsAt,
-  widen,
 } from "../table/index.ts";
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
@@ -153,7 +151,6 @@ export function priceRemote(
   copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
   copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, endpoint), waitMs);
-  widen(there, serviceSpreadAt(endpoints, endpoint), waitMs);
   const coding = options.coding[option] ?? -1;
   const { encode, decode } = choice.bucket.coding;
   const rows = choice.bucket.codings.length;

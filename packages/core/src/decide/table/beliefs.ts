@@ -112,28 +112,6 @@ export function addSpread(
   }
 }
 
-/** Standard normal quantiles at the ratios of a belief's 16 values. */
-const normal = [
-  -1.8627, -1.318, -1.01, -0.7764, -0.5791, -0.4023, -0.2372, -0.0784, 0.0784, 0.2372, 0.4023, 0.5791, 0.7764,
-  1.01, 1.318, 1.8627,
-] as const;
-/** Two of these values whose distance measures the spread that a belief has already. */
-const [lower, upper] = [2, 13];
-
-/**
- * Widens times that begin after `waitMs` to a log-normal spread of `deviation`, if theirs is narrower. Their medians stay. A server that
- * promises one figure for runs of varying length would otherwise seem never to be late.
- */
-export function widen(values: Float64Array, deviation: number, waitMs: number): void {
-  if (!(deviation > 0)) return;
-  const [low, high] = [(values[lower] ?? 0) - waitMs, (values[upper] ?? 0) - waitMs];
-  const own = low > 0 ? Math.log(high / low) / ((normal[upper] ?? 1) - (normal[lower] ?? 0)) : 0;
-  if (own >= deviation) return;
-  for (let index = 0; index < estimateSize; index++)
-    values[index] =
-      waitMs + ((values[index] ?? 0) - waitMs) * Math.exp((deviation - own) * (normal[index] ?? 0));
-}
-
 /** Writes a belief into row `row`, each value reduced by `less` and at least 0. */
 export function writeBelief(
   beliefs: Float64Array,

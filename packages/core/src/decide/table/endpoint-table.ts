@@ -14,8 +14,6 @@ export interface EndpointView {
   readonly queueMs: number;
   /** Ratio of its run times to its predictions, which corrects the predictions. 1 without observations. */
   readonly serviceRatio: number;
-  /** Spread of that ratio from run to run, as a standard deviation of its logarithm. Default 0. */
-  readonly serviceSpread?: number;
   /** Penalty for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
   /** How long earlier requests on their way there keep the radio up anyway; 0 without any. */
@@ -61,8 +59,8 @@ export interface EndpointTable {
   readonly explored: (Believed & { readonly endpoint: number }) | undefined;
 }
 
-/** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for, service spread. */
-const loadSize = 6;
+/** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for. */
+const loadSize = 5;
 
 /** Expected wait there before a request runs, plus the penalty for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, endpoint: number): number {
@@ -72,11 +70,6 @@ export function waitMsAt(table: EndpointTable, endpoint: number): number {
 /** Ratio of its run times to its predictions. */
 export function serviceRatioAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize + 1] ?? 1;
-}
-
-/** Spread of that ratio from run to run, as a standard deviation of its logarithm. */
-export function serviceSpreadAt(table: EndpointTable, endpoint: number): number {
-  return table.loads[endpoint * loadSize + 5] ?? 0;
 }
 
 /** How long earlier requests on their way there keep the radio up anyway. */
@@ -253,7 +246,6 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
     loads[at++] = view.prices.secondRun;
     loads[at++] = view.prices.missed;
     loads[at++] = view.sharedMs;
-    loads[at++] = view.serviceSpread ?? 0;
   }
   return loads;
 }

@@ -12,7 +12,6 @@ export {
   readBetween,
   type Reading,
   readingOf,
-  widen,
 } from "./beliefs.ts";
 export {
   copyTail,
@@ -21,7 +20,6 @@ export {
   type EndpointView,
   pricesAt,
   serviceRatioAt,
-  serviceSpreadAt,
   sharedMsAt,
   waitMsAt,
   withAvailable,

@@ -72,26 +72,3 @@ describe("serviceRatio", () => {
     expect(service.ratio(2)).toBeCloseTo(1, 2);
   });
 });
-
-describe("spread", () => {
-  it("is 0 for a server whose runs take what it promises, from the first run on", () => {
-    const steady = serviceRatio();
-    for (let run = 0; run < 50; run++) {
-      steady.seen(100, 100, run * 500);
-      expect(steady.spread(run * 500)).toBe(0);
-    }
-  });
-
-  it("is learned from runs that vary", () => {
-    const varying = serviceRatio();
-    for (let run = 0; run < 200; run++) varying.seen(run % 2 === 0 ? 140 : 71, 100, run * 500);
-    expect(varying.spread(100_000)).toBeGreaterThan(0.25);
-    expect(varying.spread(100_000)).toBeLessThan(0.45);
-  });
-
-  it("is forgotten while nothing runs there, so that a server that became steady is found again", () => {
-    const varying = serviceRatio();
-    for (let run = 0; run < 200; run++) varying.seen(run % 2 === 0 ? 140 : 71, 100, run * 500);
-    expect(varying.spread(100_000 + 120_000)).toBeLessThan(0.05);
-  });
-});

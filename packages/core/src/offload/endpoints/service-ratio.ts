@@ -13,10 +13,6 @@ export interface ServiceRatio {
   promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before the first observation. */
   ratio(nowMs: number): number;
-  /**
-   * Spread of single runs around that factor, as a standard deviation of its logarithm; 0 as long as runs vary no more than is assumed of all.
-   */
-  spread(nowMs: number): number;
   /** Starts from the factor of an earlier process, `ageMs` old. Nothing may have been seen. */
   remember(ratio: number, ageMs: number, nowMs: number): void;
 }
@@ -29,8 +25,6 @@ const firstVariance = 0.25 ** 2;
 const leastVariance = 0.1 ** 2;
 /** Runs over which mean and variance are learned in the long run. */
 const longRuns = 100;
-/** Runs over which the spread of single runs is learned. */
-const variedRuns = 40;
 /** A deviation by more standard deviations than this means a change, not another input. */
 const outlying = 4;
 /** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
@@ -53,10 +47,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let runs = 0;
   let doubt = promiseVariance;
   let variance = firstVariance;
-  /** Variance of single runs that was observed, without the assumed one. */
-  let varied = 0;
-  /** Runs that it was observed in. A change of speed does not change how much runs vary. */
-  let counted = 0;
   let up = 0;
   let down = 0;
   /**
@@ -104,8 +94,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
         down = 0;
       } else {
         const seen = Math.max(0, away ** 2 - noise);
-        // The known uncertainty of the belief is no spread of runs. A surprise beyond it counts: another may follow.
-        varied += (Math.max(0, seen - doubt) - varied) / Math.min(variedRuns, ++counted + 3);
         variance = Math.max(leastVariance, variance + (seen - variance) / Math.min(longRuns, runs + 4));
       }
       const gain = doubt / (doubt + variance + noise);
@@ -127,10 +115,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       forgetFirst(last);
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),
-    spread(nowMs) {
-      const halfMs = halfLifeMs * Math.min(1, Math.max(0.1, runs / provenRuns));
-      return Math.sqrt(Math.max(0, varied - leastVariance)) * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
-    },
     remember(ratio, ageMs, nowMs) {
       if (!(ratio > 0)) return;
       log = Math.max(-3, Math.min(6.9, Math.log(ratio))) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);
