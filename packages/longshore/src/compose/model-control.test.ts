@@ -462,8 +462,8 @@ describe("sequences over HTTP", () => {
         body: { reason: "sequence-unknown" },
       });
 
-      // A page of this machine's browser counts as a stranger, with the right to infer only.
-      const stranger = { origin: "http://localhost" };
+      // A request through a proxy counts as a stranger's, with the right to infer only.
+      const stranger = { "x-forwarded-for": "192.0.2.1" };
       const first = step(1, { sequence_id: 5, sequence_start: true, longshore_want_state: true });
       const own = await ask(model, first, stranger);
       const seal = own.body.parameters["longshore_state_seal"];
