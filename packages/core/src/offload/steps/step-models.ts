@@ -18,6 +18,7 @@ import {
   passThrough,
 } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
+import { isGuess } from "../../decide/table/index.ts";
 import { certain } from "../../words/estimate/index.ts";
 import {
   endCut,
@@ -279,8 +280,9 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
   ): Promise<readonly Offer[]> {
     const { segment, there, agreementRatio } = step;
     const told = await inner.offers({ model: there.model, version: there.version }, call);
-    const own = told.filter(({ segment: { digest, from, to } }) => {
-      return digest === there.digest && from === startCut && to === endCut;
+    const own = told.filter((one) => {
+      const { digest, from, to } = one.segment;
+      return !isGuess(one) && digest === there.digest && from === startCut && to === endCut;
     });
     const guess = (): Offer => {
       const profiled = profiledMs(profile, segment);
