@@ -39,7 +39,7 @@ async function usualFunctions(child: ChildProcess, send: () => Promise<void>): P
   await ask(child, "count-calls", "begun");
   await callsIn(child);
   let empty = await callsIn(child);
-  // What is in all of them is of the count; upkeep of the gateway is in some.
+  // The count itself makes the calls that are in all windows. Upkeep of the gateway makes those that are in some.
   for (let index = 1; index < emptyWindows; index++) {
     const next = await callsIn(child);
     const both = [...empty].flatMap(([key, one]) => {

@@ -13,7 +13,7 @@ const body = JSON.stringify({
   })),
 });
 
-/** What the checks of tokens need. */
+/** The cluster and the server that the checks of tokens use. */
 export interface TokenWorld {
   readonly plane: RunningControlPlane;
   readonly agent: NodeAgent;

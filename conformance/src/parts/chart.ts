@@ -1,10 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { helm, must, run, Unavailable } from "../install/index.ts";
+import { helm, must, run } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { buildOwnImage, freePort, openPodman, ownImage } from "../servers/index.ts";
-import { asked, inFolder, lastWords, type Open, type Part, type PartContext } from "./part.ts";
+import { inFolder, lastWords, type Open, type Part, type PartContext, reportCheck } from "./part.ts";
 
 /** Helm that is built from its module takes the cluster for Kubernetes 1.20. */
 const cluster = ["--kube-version", "1.31.0"];
@@ -200,15 +200,7 @@ async function checkPod(program: string, folder: string, open: Open[]): Promise<
 }
 
 async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
-  const told = async (name: string, work: () => Promise<string>): Promise<void> => {
-    if (!asked(context, name)) return;
-    try {
-      context.told({ name, outcome: "passed", detail: await work() });
-    } catch (thrown) {
-      const detail = thrown instanceof Error ? thrown.message : String(thrown);
-      context.told({ name, outcome: thrown instanceof Unavailable ? "skipped" : "failed", detail });
-    }
-  };
+  const told = (name: string, work: () => Promise<string>): Promise<void> => reportCheck(context, name, work);
   const program = await helm();
   await told("helm lints and renders it, with restricted pods", () => checkRendering(program, folder));
   await told("helm refuses values that contradict the schema", () => checkRefusals(program, folder));

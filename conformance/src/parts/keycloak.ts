@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { keycloak } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { freePort, type RunningPeer, startOwn, startServerProcess } from "../servers/index.ts";
-import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
+import { inFolder, type Open, type Part, type PartContext, reportCheck } from "./part.ts";
 
 const model = "simple";
 const data = Array.from({ length: 16 }, () => 1);
@@ -196,15 +196,7 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   const server = await startOwn({ repository, args: ["--identity", join(folder, "identity.yaml")] });
   open.push(server);
   for (const [name, work] of Object.entries(checks)) {
-    if (!asked(context, name)) continue;
-    const ended = await work(server, running).then(
-      (detail) => ({ outcome: "passed" as const, detail }),
-      (thrown: unknown) => ({
-        outcome: "failed" as const,
-        detail: thrown instanceof Error ? thrown.message : String(thrown),
-      }),
-    );
-    context.told({ name, ...ended });
+    await reportCheck(context, name, () => work(server, running));
   }
 }
 

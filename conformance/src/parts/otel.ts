@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { collector } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import { freePort, type RunningPeer, startGateway, startOwn, startServerProcess } from "../servers/index.ts";
-import { asked, inFolder, type Open, type Part, type PartContext } from "./part.ts";
+import { inFolder, type Open, type Part, type PartContext, reportCheck } from "./part.ts";
 
 const model = "simple";
 const data = Array.from({ length: 16 }, () => 1);
@@ -449,15 +449,7 @@ async function start(program: string, folder: string, open: Open[]): Promise<Fle
 async function check(context: PartContext, folder: string, open: Open[]): Promise<void> {
   const fleet = await start(await collector(), folder, open);
   for (const [name, work] of Object.entries(checks)) {
-    if (!asked(context, name)) continue;
-    const ended = await work(fleet).then(
-      (detail) => ({ outcome: "passed" as const, detail }),
-      (thrown: unknown) => ({
-        outcome: "failed" as const,
-        detail: thrown instanceof Error ? thrown.message : String(thrown),
-      }),
-    );
-    context.told({ name, ...ended });
+    await reportCheck(context, name, () => work(fleet));
   }
 }
 

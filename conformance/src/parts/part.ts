@@ -52,6 +52,21 @@ export async function eachSelected<T extends { readonly name: string }>(
   }
 }
 
+/** Runs a check if it is selected, and reports what it returns, or why it failed or is unavailable here. */
+export async function reportCheck(
+  context: PartContext,
+  name: string,
+  check: () => Promise<string>,
+): Promise<void> {
+  if (!asked(context, name)) return;
+  try {
+    context.told({ name, outcome: "passed", detail: await check() });
+  } catch (thrown) {
+    const detail = thrown instanceof Error ? thrown.message : String(thrown);
+    context.told({ name, outcome: thrown instanceof Unavailable ? "skipped" : "failed", detail });
+  }
+}
+
 /** Anything that a check opened and that is closed after it. */
 export interface Open {
   close(): Promise<unknown>;

@@ -565,7 +565,7 @@ const checks: Readonly<Record<string, Check>> = {
     expectThat(got["longshore-rules"] === "class=public;trust=none", "rules of the request stay");
     expectReply(await ask(acme), 200);
     expectThat(String(seen[0]?.["longshore-rules"]).startsWith("class=internal"), "rules are stated for it");
-    // What a client says of itself only narrows.
+    // The client's own claims can only narrow its rights.
     expectReply(await ask({ ...acme, "longshore-tenant": "slow" }), 403, "not-permitted");
     expectReply(await ask({ ...acme, "longshore-rights": "manage" }), 403, "not-permitted");
     expectReply(await ask(acme, "/v2/repository/models/simple/load"), 403, "not-permitted");

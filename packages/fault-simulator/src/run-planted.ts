@@ -118,7 +118,7 @@ const loadErrors =
   /ERR_MODULE_NOT_FOUND|MODULE_NOT_FOUND|Cannot find (?:module|package)|Failed to (?:load|resolve)|does not provide an export/;
 
 /**
- * What a command's output says of a planted bug. Only a seed or a test that is named as failed shows one. A command that ends
+ * Reads in the output of a command whether it found a planted bug. Only a seed or a test that is named as failed shows one. A command that ends
  * badly without naming any has not run: the first line that says why is in `broken`.
  */
 export function readOutput(output: string, ok: boolean): { readonly how?: string; readonly broken?: string } {

@@ -82,7 +82,7 @@ export function firstWaits(parts: FirstWaitParts): FirstWaits {
 /** A class for the same reason as `Once`: every plan has one. */
 class WaitsOfRequest implements FirstWaits {
   readonly #parts: FirstWaitParts;
-  /** What was worked out. */
+  /** Waits for connections that were computed already, by endpoint. */
   #connections: Map<EndpointId, ConnectionWaits> | undefined;
 
   constructor(parts: FirstWaitParts) {

@@ -46,7 +46,7 @@ const usually = (...longest: readonly [number, number]): Estimate => ({
 
 function watched(change: {
   readonly drainMs?: () => number;
-  /** The rest of the body's way, if the link is told of it; default: it is not. */
+  /** Tells the link how long the rest of the body takes. Default: the link is not told. */
   readonly wayMs?: () => number;
   /** Called when the link learns of silence without being read. */
   readonly quiet?: (nowMs: number) => void;
