@@ -12,15 +12,15 @@ const secondsEach = 15;
 /** Benches that run side by side: nothing is timed here, and most wait for processes of their own. */
 const atOnce = 2;
 
-/** The smallest part of each bench. Others run without options. @type {Readonly<Record<string, readonly string[]>>} */
+/** The smallest run of each bench and of each further part. Others run without options. @type {Readonly<Record<string, readonly string[]>>} */
 const smallest = {
   decide: ["--quick", "--generated"],
   energy: ["--quick"],
   failover: ["--only", "kill"],
-  fleet: ["--quick"],
-  json: ["--rounds", "1"],
-  listeners: ["--rounds", "1"],
-  overload: ["--no-peers", "--rounds", "1"],
+  "route --part fleet": ["--quick"],
+  "overhead --part json": ["--rounds", "1"],
+  "serve --part listeners": ["--rounds", "1"],
+  "failover --part overload": ["--no-peers", "--rounds", "1"],
   pick: ["--rounds", "1", "--seconds", "1", "--pods", "500"],
   providers: ["--rounds", "1", "--samples", "1"],
   reality: ["--seconds", "2", "--seeds", "1"],
@@ -39,13 +39,21 @@ const smallest = {
     "--warm-up",
     "1",
   ],
-  soak: ["--minutes", "1", "--cycles", "1"],
+  "failover --part soak": ["--minutes", "1", "--cycles", "1"],
 };
 
 /** Runs one bench; resolves with what went wrong. @param {string} name @returns {Promise<string | undefined>} */
 function started(name) {
   return new Promise((resolve) => {
-    const args = [run, name, "--seed", "1", "--for", String(secondsEach), ...(smallest[name] ?? [])];
+    const args = [
+      run,
+      ...name.split(" "),
+      "--seed",
+      "1",
+      "--for",
+      String(secondsEach),
+      ...(smallest[name] ?? []),
+    ];
     const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
@@ -68,7 +76,7 @@ const wanted = process.argv.slice(2);
 const names = stdout
   .trim()
   .split("\n")
-  .filter((name) => wanted.length === 0 || wanted.includes(name));
+  .filter((name) => wanted.length === 0 || wanted.includes(name.split(" ")[0] ?? name));
 let passed = 0;
 let failed = 0;
 const next = names.values();

@@ -1,5 +1,5 @@
 /**
- * `bench codec`: bytes, speed and error of crossings, at all cuts on the frontier of the trained networks of the samples, with the inputs that the sample
+ * `bench split --part codec`: bytes, speed and error of crossings, at all cuts on the frontier of the trained networks of the samples, with the inputs that the sample
  * pipelines feed them. FP32 tensors only. `agreement`: how often the task's answer equals that of the whole network. Speed is FP32 bytes per second on one core.
  */
 import { readdirSync, readFileSync } from "node:fs";

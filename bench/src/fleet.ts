@@ -1,5 +1,5 @@
 /**
- * `bench fleet`: what very many servers and devices cost one router. Devices have a link, a site, a zone limit and one of three models. Servers join, renew, leave
+ * `bench route --part fleet`: what very many servers and devices cost one router. Devices have a link, a site, a zone limit and one of three models. Servers join, renew, leave
  * and fall silent; a hundred are a site, ten sites a region. The time of a decision is the processor time of a request less that of the same simulation with randomly
  * chosen servers. The oracle sees all queues (not in the largest fleet).
  */

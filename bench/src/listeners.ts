@@ -1,5 +1,5 @@
 /**
- * `bench listeners`: processor time of a small call at our listeners and at Node.js's servers, each in a process of its own. The handler reads 1 kB and answers 200
+ * `bench serve --part listeners`: processor time of a small call at our listeners and at Node.js's servers, each in a process of its own. The handler reads 1 kB and answers 200
  * bytes, as a body over HTTP/1.1 or as `ModelInfer` over gRPC, on 8 connections with one call at a time. `our listener over node:...` is `--http node`; `alone` is Node.js's
  * server with a handler that does the same and no more. Servers take turns and reverse turns.
  */

@@ -1,5 +1,5 @@
 /**
- * `bench overload`: more load than a server can do. At two and ten times the possible load: how many right answers come in time, how soon are others refused, and what does a light tenant notice of a heavy one?
+ * `bench failover --part overload`: more load than a server can do. At two and ten times the possible load: how many right answers come in time, how soon are others refused, and what does a light tenant notice of a heavy one?
  *
  * - A small convolutional network (18 to 22 ms per run), one instance, one thread. Open loop, Poisson arrivals, bodies of 150,528 bytes.
  * - Good is a right answer within 120 ms of the planned arrival. Goodput is relative to the best phase in the same round.

@@ -1,5 +1,5 @@
 /**
- * `bench quantize`: the two large OCR networks in 8 bits, ours beside Python's. One half of the sample images calibrates, the other half judges: text pixels of both
+ * `bench split --part quantize`: the two large OCR networks in 8 bits, ours beside Python's. One half of the sample images calibrates, the other half judges: text pixels of both
  * (detection), same best classes (recognition). Layers stay in FP32 until the agreement on the calibration half reaches 0.98.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,39 +1,62 @@
 /**
  * `npm run bench -- NAME [--data DIR] [--json FILE] [--seed N] [--for SECONDS]`: the one way to run a bench. `--for` ends a
- * bench after that time, however far it is, and holds it to no bar: a check that it still runs. `--list` prints the names.
+ * bench after that time, however far it is, and holds it to no bar: a check that it still runs. `--part NAME` runs another part of a
+ * bench that has several. `--list` prints the names.
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Bench, refuseUnknown, setUp } from "./harness.ts";
 
-/** Loaded on demand: a bench of the planner should not wait for a neural network. */
-const benches: Readonly<Record<string, () => Promise<Bench>>> = {
-  codec: async () => (await import("./codec.ts")).bench,
-  cost: async () => (await import("./cost.ts")).bench,
-  decide: async () => (await import("./decide.ts")).bench,
-  fast: async () => (await import("./fast.ts")).bench,
-  failover: async () => (await import("./failover.ts")).bench,
-  footprint: async () => (await import("./footprint.ts")).bench,
-  energy: async () => (await import("./energy.ts")).bench,
-  gateway: async () => (await import("./gateway.ts")).bench,
-  overload: async () => (await import("./overload.ts")).bench,
-  pick: async () => (await import("./pick.ts")).bench,
-  plan: async () => (await import("./plan.ts")).bench,
-  json: async () => (await import("./json.ts")).bench,
-  overhead: async () => (await import("./overhead.ts")).bench,
-  route: async () => (await import("./route.ts")).bench,
-  fleet: async () => (await import("./fleet.ts")).bench,
-  reality: async () => (await import("./reality.ts")).bench,
-  providers: async () => (await import("./providers.ts")).bench,
-  quantize: async () => (await import("./quantize.ts")).bench,
-  listeners: async () => (await import("./listeners.ts")).bench,
-  scale: async () => (await import("./scale.ts")).bench,
-  serve: async () => (await import("./serve.ts")).bench,
-  size: async () => (await import("./size.ts")).bench,
-  soak: async () => (await import("./soak.ts")).bench,
-  tcp: async () => (await import("./tcp.ts")).bench,
-  split: async () => (await import("./split.ts")).bench,
+/** Loads a bench. A bench of the planner should not wait for a neural network. */
+type Load = () => Promise<Bench>;
+
+/** The benches: one for each question. Of one with several parts `--part` names the one to run; the first by default. */
+const benches: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
+  cost: { cost: async () => (await import("./cost.ts")).bench },
+  decide: { decide: async () => (await import("./decide.ts")).bench },
+  energy: { energy: async () => (await import("./energy.ts")).bench },
+  failover: {
+    failover: async () => (await import("./failover.ts")).bench,
+    overload: async () => (await import("./overload.ts")).bench,
+    soak: async () => (await import("./soak.ts")).bench,
+  },
+  fast: { fast: async () => (await import("./fast.ts")).bench },
+  footprint: {
+    footprint: async () => (await import("./footprint.ts")).bench,
+    size: async () => (await import("./size.ts")).bench,
+  },
+  gateway: { gateway: async () => (await import("./gateway.ts")).bench },
+  overhead: {
+    overhead: async () => (await import("./overhead.ts")).bench,
+    json: async () => (await import("./json.ts")).bench,
+  },
+  pick: { pick: async () => (await import("./pick.ts")).bench },
+  plan: { plan: async () => (await import("./plan.ts")).bench },
+  providers: { providers: async () => (await import("./providers.ts")).bench },
+  reality: {
+    reality: async () => (await import("./reality.ts")).bench,
+    tcp: async () => (await import("./tcp.ts")).bench,
+  },
+  route: {
+    route: async () => (await import("./route.ts")).bench,
+    fleet: async () => (await import("./fleet.ts")).bench,
+  },
+  scale: { scale: async () => (await import("./scale.ts")).bench },
+  serve: {
+    serve: async () => (await import("./serve.ts")).bench,
+    listeners: async () => (await import("./listeners.ts")).bench,
+  },
+  split: {
+    split: async () => (await import("./split.ts")).bench,
+    codec: async () => (await import("./codec.ts")).bench,
+    quantize: async () => (await import("./quantize.ts")).bench,
+  },
 };
+
+/** Each bench with its further parts, as the command line names them. */
+const commands = Object.entries(benches).flatMap(([name, parts]) =>
+  Object.keys(parts).map((part, index) => (index === 0 ? name : `${name} --part ${part}`)),
+);
 
 function option(args: string[], name: string): string | undefined {
   const at = args.indexOf(`--${name}`);
@@ -46,7 +69,7 @@ function option(args: string[], name: string): string | undefined {
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
   if (args[0] === "--list") {
-    console.log(Object.keys(benches).join("\n"));
+    console.log(commands.join("\n"));
     return 0;
   }
   const json = option(args, "json");
@@ -58,10 +81,13 @@ async function main(): Promise<number> {
   const limitSeconds = limit === undefined ? undefined : Number(limit);
   if (limitSeconds !== undefined && !(limitSeconds > 0)) throw new Error("--for wants a number of seconds");
   const name = args.shift();
-  const load = name === undefined ? undefined : benches[name];
+  const parts = name === undefined ? undefined : benches[name];
+  // Only where a bench has parts: others may have an option of that name.
+  const part = parts && Object.keys(parts).length > 1 ? option(args, "part") : undefined;
+  const load = parts && (part === undefined ? Object.values(parts)[0] : parts[part]);
   if (!load) {
     console.error(
-      `usage: npm run bench -- NAME [--data DIR] [--json FILE] [--seed N] [--for SECONDS]\nbenches: ${Object.keys(benches).join(", ")}`,
+      `usage: npm run bench -- NAME [--data DIR] [--json FILE] [--seed N] [--for SECONDS]\nbenches: ${commands.join(", ")}`,
     );
     return 2;
   }

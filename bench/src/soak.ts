@@ -1,5 +1,5 @@
 /**
- * `bench soak`: memory, event loop and handles of a server while three models (a text recogniser, a voice detector with state, a small untrusted model) are loaded,
+ * `bench failover --part soak`: memory, event loop and handles of a server while three models (a text recogniser, a voice detector with state, a small untrusted model) are loaded,
  * used and unloaded, and then under load of four clients without pause. `rssGrowthRatio` compares the last 15 cycles with the first 15 that count; `eventLoopP99Ms` is the
  * median of the p99s of each second.
  */

@@ -20,7 +20,7 @@ const leastChunk = 64;
 
 /**
  * Of the levels of activations, run lengths and a prefix code leave as little as level 6 does, in a third of the time
- * (`bench codec`).
+ * (`bench split --part codec`).
  */
 const deflating: ZlibOptions = { level: 1, strategy: constants.Z_RLE };
 

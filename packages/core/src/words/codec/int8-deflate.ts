@@ -8,7 +8,7 @@ import { decodedPlain, plainly } from "./plain.ts";
 
 /**
  * The levels of `int8`, deflated (see levels.ts): on the activations of the sample networks 4 to 10 times smaller than FP32
- * with the error of `int8`, as `bench codec` prints. A tensor that does not get smaller travels as `int8` does.
+ * with the error of `int8`, as `bench split --part codec` prints. A tensor that does not get smaller travels as `int8` does.
  *
  * @example
  * ```ts
