@@ -50,6 +50,7 @@ export { gateway, type GatewayOptions } from "./compose/forwarding.ts";
 export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";
 export type { RuntimeName } from "./compose/open-engine.ts";
 export { openModel, type OpenedModel } from "./compose/open-model.ts";
-export { openOffloader, type OpenOptions } from "./compose/open-offloader.ts";
+export { openOffloader } from "./compose/open-offloader.ts";
+export { type OpenOptions } from "./compose/open-options.ts";
 export type { Online, OnlineOptions } from "./compose/put-online.ts";
 export { type RunningServer, serve, type ServeOptions } from "./compose/serve.ts";

@@ -1,5 +1,5 @@
 import { badConfiguration, type ModelConfig } from "../configuration/index.ts";
-import type { RepositoryParts } from "./read-version.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 
 /**
  * Throws `invalid-configuration` where a step declassifies to a class that the policy here does not name: a misspelt word would keep on the

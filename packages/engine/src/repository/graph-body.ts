@@ -16,7 +16,7 @@ import {
 import { type NamedFiles, storedArtifact, type VersionFiles } from "./files.ts";
 import type { GraphBody, SequenceRules, WarmUp } from "./program.ts";
 import { checkClasses } from "./classes.ts";
-import type { RepositoryParts } from "./read-version.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 import type { ModelSignature, ModelStore } from "./source.ts";
 
 /** One model file of a version, completed from its configuration. */

@@ -11,7 +11,8 @@ export {
   type WarmUp,
 } from "./program.ts";
 export { mostRevealing } from "./program-builder.ts";
-export type { LoadedVersion, RepositoryParts } from "./read-version.ts";
+export type { LoadedVersion } from "./read-version.ts";
+export type { RepositoryParts } from "./repository-parts.ts";
 export type { FileOverride } from "./override.ts";
 export { type ModelRepository, modelRepository, type Renewal } from "./repository.ts";
 export * from "./source.ts";

@@ -9,7 +9,7 @@ import {
   someNames,
 } from "../configuration/index.ts";
 import { overrideFile } from "./override.ts";
-import type { RepositoryParts } from "./read-version.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 
 /** The files that may hold a model's configuration, the first that is there wins. */
 const parsers: readonly [string, (model: string, text: string) => ModelConfig][] = [

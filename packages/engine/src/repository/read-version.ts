@@ -1,16 +1,12 @@
 import {
   type Call,
-  type Clock,
-  type DataClass,
   LongshoreError,
   type ModelDescription,
   type ModelPorts,
-  type Observer,
   type Profile,
 } from "@longshore/core";
 import { parseProfile, turnWhileWanted } from "@longshore/core/internal";
 import { onProcessor } from "../runtime/index.ts";
-import type { TransformSet } from "../transform/index.ts";
 import {
   describeVariant,
   graphProgram,
@@ -22,18 +18,12 @@ import {
 import { badConfiguration, type ModelConfig, type StepConfig } from "../configuration/index.ts";
 import { checkClasses } from "./classes.ts";
 import { versionDigest } from "./digest.ts";
-import {
-  acceleratorProfileFile,
-  digestFiles,
-  type Hash,
-  type NamedFiles,
-  namedFiles,
-  profileFile,
-} from "./files.ts";
+import { acceleratorProfileFile, digestFiles, namedFiles, type NamedFiles, profileFile } from "./files.ts";
 import { graphBody, loadedInstances } from "./graph-body.ts";
 import type { Program } from "./program.ts";
 import { givesSeveral } from "./program-builder.ts";
-import type { ModelSource, ModelStore } from "./source.ts";
+import type { ModelStore } from "./source.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 
 /** A version read, completed and checked; nothing of it is in a runtime yet. */
 export interface LoadedVersion {
@@ -50,39 +40,6 @@ export interface LoadedVersion {
   readonly uses: readonly string[];
   /** The versions of them, as `<model>/<version>`. */
   readonly versionsUsed: readonly string[];
-}
-
-/** The parts of a repository. */
-export interface RepositoryParts {
-  readonly store: ModelStore;
-  readonly source: ModelSource;
-  readonly transforms: TransformSet;
-  readonly sha256: Hash;
-  readonly clock: Clock;
-  /** Receives an event for each ignored folder. Default: none. */
-  readonly observer?: Observer;
-  /** Instances of a model that does not say. Default 1. */
-  readonly defaultInstances?: number;
-  /** Whether copies that want a GPU may have a processor instead. Default false. */
-  readonly gpuFallback?: boolean;
-  /** Execution providers of the runtimes here that use an accelerator. Default: none. */
-  readonly accelerators?: readonly string[];
-  /** The data classes that this endpoint's policy names: a step that declassifies to another one is refused. Default: any. */
-  readonly classes?: () => readonly DataClass[] | undefined;
-  /** Every execution provider that the runtimes here may have; other names are refused. Default: any name may be one. */
-  readonly knownProviders?: readonly string[];
-  /** The execution provider that is tried first for a model whose configuration lists these. Default: the processor. */
-  readonly firstProvider?: (listed: readonly string[] | undefined) => string | undefined;
-  /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
-  readonly defaultMaxBatchSize?: number;
-  /**
-   * Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is asked.
-   */
-  readonly elsewhere?: (
-    model: string,
-    version: string | undefined,
-    call: Call,
-  ) => Promise<ModelPorts | undefined>;
 }
 
 /** How one version gets at the models that it is made of. */

@@ -12,7 +12,7 @@ import {
   sha256Of,
 } from "@longshore/testkit";
 import { pureTransforms, transformSet } from "../transform/index.ts";
-import type { RepositoryParts } from "./read-version.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 import { type ModelRepository, modelRepository } from "./repository.ts";
 
 const call = housekeepingCall("test");

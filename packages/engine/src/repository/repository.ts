@@ -12,7 +12,8 @@ import { modelFolders } from "./model-folders.ts";
 import { type FileOverride, overridden } from "./override.ts";
 import { modelsNamed } from "./pipeline.ts";
 import { readConfig } from "./read-config.ts";
-import { type LoadedVersion, readVersion, type RepositoryParts } from "./read-version.ts";
+import { type LoadedVersion, readVersion } from "./read-version.ts";
+import type { RepositoryParts } from "./repository-parts.ts";
 import { servedVersions } from "./versions.ts";
 
 /** Model packages in a store, in Triton's layout. Content is remembered until it is renewed. */

@@ -1,26 +1,15 @@
-import {
-  type Call,
-  type Clock,
-  type CutId,
-  endCut,
-  LongshoreError,
-  type Observer,
-  type Random,
-  startCut,
-  type TenantId,
-} from "@longshore/core";
+import { type Call, type CutId, endCut, LongshoreError, startCut } from "@longshore/core";
 import { housekeepingCall, Once, untilAborted } from "@longshore/core/internal";
-import type { GraphBody, ModelSource } from "../repository/index.ts";
-import type { Artifact, Runtime } from "../runtime/index.ts";
+import type { GraphBody } from "../repository/index.ts";
+import type { Artifact } from "../runtime/index.ts";
 import { type Cores, coresOf } from "./cores.ts";
-import { opensFor } from "./open-instances.ts";
 import { leftMs, loadTimes } from "./load-times.ts";
 import { openScheduler } from "./open-scheduler.ts";
-import { type GoldenSamples, type ProviderTrials, providerTrials } from "./provider-trials.ts";
-import type { RateLimiter } from "./rate-limiter.ts";
+import { type ProviderTrials, providerTrials } from "./provider-trials.ts";
 import type { Scheduler } from "./scheduler-interface.ts";
-import type { UnaskedBatching } from "./unasked.ts";
 import { warmUpInstances } from "./warm-up.ts";
+import type { GraphPoolParts } from "./graph-pool-parts.ts";
+import { opensFor } from "./open-instances.ts";
 
 /** A loaded graph, or a loaded part of one, held while a request needs it. */
 export interface GraphLease extends Disposable {
@@ -28,40 +17,6 @@ export interface GraphLease extends Disposable {
   /** Tensors that it takes and gives, as its file calls them. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-}
-
-interface GraphPoolLimits {
-  /** Whole graphs, and parts between inner cuts, that stay loaded; the least recently used idle ones go. */
-  readonly maxGraphs: number;
-  readonly maxParts: number;
-  readonly maxQueued: number;
-  /** Bytes that loaded graphs may hold by their estimates. */
-  readonly maxModelBytes: number;
-  /** The cores that runs share, and the number that one run uses. */
-  readonly cores: number;
-  readonly threads: number;
-}
-
-export interface GraphPoolParts {
-  readonly source: ModelSource;
-  readonly runtimes: readonly Runtime[];
-  readonly sandbox?: Runtime;
-  /** Whether instances that want a GPU may have the processor instead. Default false. */
-  readonly gpuFallback?: boolean;
-  /** Inputs on which execution providers are compared with the processor. Default: random ones. */
-  readonly samples?: GoldenSamples;
-  readonly limits: GraphPoolLimits;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly observer: Observer;
-  /** Shared resources that runs take; undefined: instances need nothing of each other. */
-  readonly limiter?: RateLimiter | undefined;
-  /** Share of a tenant relative to others. Default: 1 for all. */
-  readonly weightOf?: (tenant: TenantId) => number;
-  /** Joins requests for graphs whose configuration does not enable it. Default: they run one by one. */
-  readonly unasked?: UnaskedBatching | undefined;
-  /** Called with each scheduler that ends and waits for reserved positions. It has no leases. */
-  readonly ending?: (scheduler: Scheduler) => void;
 }
 
 /** Loaded graphs with their schedulers. */

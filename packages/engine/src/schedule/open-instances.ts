@@ -7,7 +7,7 @@ import {
   onProcessor,
   type Runtime,
 } from "../runtime/index.ts";
-import type { GraphPoolParts } from "./graph-pool.ts";
+import type { GraphPoolParts } from "./graph-pool-parts.ts";
 import type { OpenSession } from "./instance.ts";
 import type { OpenParts } from "./open-scheduler.ts";
 import type { ProviderTrials } from "./provider-trials.ts";

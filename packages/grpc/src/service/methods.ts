@@ -1,7 +1,4 @@
 import type { Call, Peer } from "@longshore/core";
-import { onePart } from "../message/index.ts";
-import type { ServerCall } from "./call.ts";
-import { type GrpcStatus, ok } from "./status.ts";
 
 /** One call of a method that this package does not know, as its messages in bytes. */
 export interface MethodCall {
@@ -55,18 +52,4 @@ export function methodPaths(services: readonly GrpcService[]): ReadonlyMap<strin
       Object.entries(methods).map(([method, serve]) => [`/${name}/${method}`, serve] as const),
     ),
   );
-}
-
-/** Serves a call with a method. Throws what the method throws. */
-export async function serveMethod(method: Method, served: ServerCall): Promise<GrpcStatus> {
-  const { headers, peer, call, draining } = served;
-  await method({
-    headers,
-    peer,
-    call,
-    draining,
-    next: async () => (await served.next())?.read(),
-    send: (message) => served.send(onePart(message)),
-  });
-  return ok;
 }

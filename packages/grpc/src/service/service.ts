@@ -3,7 +3,7 @@ import { demandSomebody, failureOf, type ServerCall, type ServiceParts } from ".
 import { controlMethods, type ControlMethod } from "./control.ts";
 import { healthMethods } from "./health.ts";
 import { modelInfer } from "./infer.ts";
-import { serveMethod } from "./methods.ts";
+import { serveMethod } from "./serve-method.ts";
 import { type GrpcStatus, statusOf } from "./status.ts";
 import { modelStreamInfer } from "./stream-infer.ts";
 

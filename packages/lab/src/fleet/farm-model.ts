@@ -6,7 +6,8 @@ import {
   tensorOf,
 } from "@longshore/core";
 import { estimateSize } from "@longshore/core/internal";
-import { type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
+import { wholeSegment } from "../world/simulated-offers.ts";
+import type { SimulatedModel } from "../world/simulated-model.ts";
 import { farmState } from "./farm-sequences.ts";
 
 /** One request to a farm. */

@@ -19,7 +19,8 @@ import {
 import { sleep, passThrough } from "@longshore/core/internal";
 import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
-import { offersOf, type SimulatedModel, wholeSegment } from "../world/simulated-offers.ts";
+import { offersOf, wholeSegment } from "../world/simulated-offers.ts";
+import type { SimulatedModel } from "../world/simulated-model.ts";
 import { farmWork } from "./farm-model.ts";
 import { type FarmSequences, farmSequences } from "./farm-sequences.ts";
 

@@ -14,7 +14,7 @@ import {
 } from "@longshore/core";
 import { elementBytes } from "@longshore/core/internal";
 import { bucketOf, cutOf } from "../world/profile-times.ts";
-import type { SimulatedModel } from "../world/simulated-offers.ts";
+import type { SimulatedModel } from "../world/simulated-model.ts";
 
 /** The description of a model without a profile. The whole runs here or there; there is no cut inside. */
 export interface PlainModel {

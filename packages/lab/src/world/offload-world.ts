@@ -24,7 +24,8 @@ import type { Trace } from "../trace/index.ts";
 import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";
 import { type FixedPlan, followPlan } from "./fixed-plan.ts";
 import { defaultEnvelope, simulatedEndpoint, type SimulatedEndpoint } from "./simulated-endpoint.ts";
-import { type SimulatedModel, wholeSegment } from "./simulated-offers.ts";
+import { wholeSegment } from "./simulated-offers.ts";
+import type { SimulatedModel } from "./simulated-model.ts";
 import { type VirtualClock, virtualClock } from "./virtual-clock.ts";
 import type { Envelope } from "./wire.ts";
 

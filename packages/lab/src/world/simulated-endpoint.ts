@@ -34,7 +34,8 @@ import type { EmulatedLink } from "../link/index.ts";
 import { fifoSlots, type Slots } from "../slots/index.ts";
 import { type Envelope, questionBytes, wireOf } from "./wire.ts";
 import { blankTensors, bucketOf, codingOf, crossingWireBytes, cutOf, drawnRunMs } from "./profile-times.ts";
-import { offersOf, type OfferTerms, type SimulatedModel } from "./simulated-offers.ts";
+import { offersOf, type OfferTerms } from "./simulated-offers.ts";
+import type { SimulatedModel } from "./simulated-model.ts";
 import { stepsWithin, wholeWork } from "./step-times.ts";
 
 /** The faults of an endpoint. All may change while it runs. */

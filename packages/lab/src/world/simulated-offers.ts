@@ -4,29 +4,14 @@ import {
   type EndpointInfo,
   estimateOf,
   type Features,
-  type InferenceRequest,
   type ModelDescription,
   type Offer,
-  type Profile,
   type Segment,
   startCut,
-  type Tensors,
 } from "@longshore/core";
-import { meanOf, scale, shift, runMicros } from "@longshore/core/internal";
+import { meanOf, runMicros, scale, shift } from "@longshore/core/internal";
 import { bucketOf, profiledSegmentMs } from "./profile-times.ts";
-import type { StepTime } from "./step-times.ts";
-
-/** A model that a simulated endpoint serves. */
-export interface SimulatedModel {
-  readonly description: ModelDescription;
-  readonly profile: Profile;
-  /** The computed answer; default: blank tensors of the right shapes. */
-  readonly compute?: (request: InferenceRequest) => Tensors | Promise<Tensors>;
-  /** Features of a request's input, for the profile's buckets; default: its bytes. */
-  readonly featuresOf?: (request: InferenceRequest) => Features;
-  /** Of a pipeline, in order, for endpoints that work them one by one; default: it runs whole. */
-  readonly steps?: readonly StepTime[];
-}
+import type { SimulatedModel } from "./simulated-model.ts";
 
 /** The whole of a model as a segment, in its default variant unless another is named. */
 export function wholeSegment(description: ModelDescription, variant?: string): Segment {

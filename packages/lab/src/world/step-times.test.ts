@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { toyModel } from "../fixtures/toy-model.ts";
 import { bucketOf } from "./index.ts";
-import { type StepTime, stepsWithin } from "./step-times.ts";
+import { stepsWithin } from "./step-times.ts";
+import type { StepTime } from "./simulated-model.ts";
 
 const toy = toyModel();
 const bucket = bucketOf(toy.profile, "base", { bytes: 1 });

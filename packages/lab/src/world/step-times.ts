@@ -3,20 +3,8 @@ import { type BucketProfile, type CutId, endCut, estimateOf, type Segment, start
 import { meanOf } from "@longshore/core/internal";
 import type { StepWork } from "../slots/index.ts";
 import { cutOf } from "./profile-times.ts";
-import type { SimulatedModel } from "./simulated-offers.ts";
-
-/** A step of a pipeline, as measured in an undisturbed run of the whole. */
-export interface StepTime {
-  /** As cuts after it (`detect`) and inside it (`detect.c4`) name it. */
-  readonly id: string;
-  /** The graph that it runs; undefined for a transform. */
-  readonly graph: string | undefined;
-  readonly tookMs: number;
-  /** Elements that it runs for, one by one; 1 for any other. */
-  readonly runs: number;
-  /** Of those, how many are worked on together (see `StepWork`). */
-  readonly together?: number;
-}
+import type { SimulatedModel } from "./simulated-model.ts";
+import type { StepTime } from "./simulated-model.ts";
 
 /** A model without known steps as work: one run. */
 export function wholeWork({ description }: Pick<SimulatedModel, "description">): readonly StepWork[] {

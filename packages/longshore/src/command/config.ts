@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { misspeltVariables, schemaFor, type Setting, settle } from "../configuration/settle.ts";
+import { misspeltVariables, schemaFor, settle } from "../configuration/settle.ts";
+import type { Setting } from "../configuration/settled.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 import { checkSettings } from "./serving-settings.ts";
 

@@ -3,39 +3,25 @@ import { policyAtGateway } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
-import type { ServerOptions } from "../compose/dial.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
-import { beliefsOf, type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
-import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
+import { beliefsOf, retryOf, serversAt } from "../options/at-options.ts";
+import { ownPricesOf } from "../options/price-options.ts";
 import { type CommandDirectory, diallingOf, directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
-  type OnlineCommandOptions,
+  type ListeningCallback,
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
-  type ListeningCallback,
 } from "../options/online-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
 import { acceptsOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
-
-/** Options of `longshore gateway`. */
-export interface GatewayCommandOptions extends OnlineCommandOptions, ServersAtOptions, OwnPriceOptions {
-  readonly allowManagement: boolean;
-  /** False: no server may join. */
-  readonly joins: boolean;
-  readonly joinsTrust: NonNullable<ServerOptions["trust"]>;
-  readonly joinsKeep?: string;
-  /** Bytes of a body under way that are kept for a second try. */
-  readonly maxKept: number;
-  /** Longest wait of requests with a deadline for a first server of their model. */
-  readonly holdSeconds: number;
-}
+import type { GatewayCommandOptions } from "./gateway-options.ts";
 
 /** The limits of servers that join without an entry of the operator's: in this gateway's zone, and with the stated trust. */
 async function joinsOf(

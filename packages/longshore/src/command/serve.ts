@@ -4,47 +4,27 @@ import { keepYoung, yieldToFirst } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
 import { goldenFrom } from "../check/golden-source.ts";
 import { portsAt } from "../compose/described-at.ts";
-import type { RuntimeName } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
-import { beliefsOf, type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
-import { type OwnPriceOptions, ownPricesOf } from "../options/price-options.ts";
+import { beliefsOf, retryOf, serversAt } from "../options/at-options.ts";
+import { ownPricesOf } from "../options/price-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import {
-  type OnlineCommandOptions,
+  type ListeningCallback,
   onlineServeOptions,
   serveUntilStopped,
   startedOrStopped,
-  type ListeningCallback,
 } from "../options/online-options.ts";
-import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
-import { type RepositoryOptions, repositoryServeOptions } from "../options/repository-options.ts";
-import { type TritonOptions, tritonServeOptions } from "../options/triton-options.ts";
+import { pullOptionsOf } from "../package/command.ts";
+import { repositoryServeOptions } from "../options/repository-options.ts";
+import { tritonServeOptions } from "../options/triton-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";
 import { acceptsOf, classesOf, policyPart, zonesOf } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
-
-/** Options of `longshore serve`. */
-export interface ServeCommandOptions
-  extends
-    OnlineCommandOptions,
-    ServersAtOptions,
-    PullCommandOptions,
-    TritonOptions,
-    RepositoryOptions,
-    OwnPriceOptions {
-  readonly repository?: string;
-  readonly workers?: number;
-  readonly runtime: RuntimeName;
-  readonly providers?: readonly string[];
-  readonly allowClasses?: readonly string[];
-  readonly queue: number;
-  readonly workerNiceness: number;
-  readonly allowManagement: boolean;
-}
+import type { ServeCommandOptions } from "./serve-options.ts";
 
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
 export async function serveCommand(command: Command, io: CommandIo): Promise<ExitCode> {

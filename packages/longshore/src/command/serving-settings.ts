@@ -6,7 +6,8 @@ import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
 import { carbonFrom } from "../configuration/carbon-settings.ts";
 import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
-import { misspeltVariables, type Settled, settle } from "../configuration/settle.ts";
+import { misspeltVariables, settle } from "../configuration/settle.ts";
+import type { Settled } from "../configuration/settled.ts";
 import { serversAt } from "../options/at-options.ts";
 import { type ConnectionName, shownOf } from "../options/connection-options.ts";
 import type { CommandIo } from "../options/io.ts";
@@ -14,8 +15,8 @@ import { logged } from "../options/io.ts";
 import { onlineServeOptions } from "../options/online-options.ts";
 import { repositoryServeOptions } from "../options/repository-options.ts";
 import { tritonServeOptions } from "../options/triton-options.ts";
-import type { GatewayCommandOptions } from "./gateway.ts";
-import type { ServeCommandOptions } from "./serve.ts";
+import type { GatewayCommandOptions } from "./gateway-options.ts";
+import type { ServeCommandOptions } from "./serve-options.ts";
 
 /** Everything that a server of these settings would refuse before it listens. Throws `invalid-configuration` and `invalid-input`. */
 export async function checkSettings(command: Command, settled: Settled, io: CommandIo): Promise<void> {

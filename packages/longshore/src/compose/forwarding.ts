@@ -15,13 +15,8 @@ import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
 import { type DirectoryOpening, openRegistry, type RegistryOptions, unionOf } from "./directory.ts";
-import {
-  type Online,
-  type OnlineOptions,
-  type OnlineParts,
-  putOnline,
-  type OnlineEndpoint,
-} from "./put-online.ts";
+import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./put-online.ts";
+import type { OnlineEndpoint } from "./online-endpoint.ts";
 
 /** An offloader over servers, and an engine if there is one, as one endpoint. */
 function over(

@@ -21,7 +21,7 @@ import type { ServerOptions } from "./dial.ts";
 import { isNats, natsDirectoryServer } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 import type { DirectoryOpening } from "./directory.ts";
-import type { OnlineEndpoint } from "./put-online.ts";
+import type { OnlineEndpoint } from "./online-endpoint.ts";
 
 /** A directory that a server joins. */
 export interface JoinOptions {

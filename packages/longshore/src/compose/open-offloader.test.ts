@@ -5,7 +5,8 @@ import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceMonitor, systemClock } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { openLocal, openOffloader, type OpenOptions } from "./open-offloader.ts";
+import { openLocal, openOffloader } from "./open-offloader.ts";
+import type { OpenOptions } from "./open-options.ts";
 
 it("refuses an option that does not exist, and names those that do", async () => {
   const misspelt = { servers: [], defaultz: {} } as OpenOptions;

@@ -1,8 +1,6 @@
 import { crc32 } from "node:zlib";
 import {
   type Clock,
-  type Directory,
-  type Endpoint,
   type LoadReport,
   LongshoreError,
   type Observer,
@@ -13,37 +11,30 @@ import {
   type Tier,
   type ZoneId,
 } from "@longshore/core";
-import {
-  type DirectoryApi,
-  type JoinReply,
-  type Membership,
-  openRollouts,
-  rolloutEndpoint,
-} from "@longshore/core/internal";
+import { type Membership, openRollouts, rolloutEndpoint } from "@longshore/core/internal";
 import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {
   type Accepts,
-  type AnswerCache,
   answerCache,
+  type AnswerCache,
   cachedEndpoint,
   createHandler,
   createLife,
   onceEndpoint,
   withCors,
-  type PackageShelf,
-  type ServedRepository,
 } from "@longshore/server";
 import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { prepareTarget, targetOf } from "../rollout/target.ts";
 import { platformCodecs } from "./codecs.ts";
 import type { BufferedEvents } from "./buffered-events.ts";
-import { joinAs, type JoinOptions, leave, openJoin, endpointName, reachable, serverName } from "./join.ts";
+import { endpointName, joinAs, type JoinOptions, leave, openJoin, reachable, serverName } from "./join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openQuotas, type QuotaOptions } from "./quotas.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
+import type { OnlineEndpoint } from "./online-endpoint.ts";
 
 /** The options of every server, for any endpoint. */
 export interface OnlineOptions extends ListenersOptions {
@@ -138,36 +129,6 @@ export interface OnlineParts {
   readonly report: (text: string) => void;
   /** Answers that are kept, for the steps of other models. */
   readonly answers: AnswerCache;
-}
-
-/** The endpoint to put on the network. */
-export interface OnlineEndpoint {
-  /** Closed with the server. */
-  readonly endpoint: Endpoint;
-  readonly repository?: ServedRepository;
-  /** Packages of models, for those who fetch them. */
-  readonly packages?: PackageShelf;
-  /** Models that are not to be offered yet. */
-  readonly pending?: ReadonlySet<string>;
-  /** Told of the membership of a directory, and of each other answer of its directory server. */
-  joined?(membership: Membership): void;
-  answered?(reply: JoinReply): void;
-  /** Endpoints that join this server, for others to read. */
-  readonly joins?: DirectoryApi;
-  /** Whether it can answer anything now. Default: it can. */
-  readonly available?: () => Promise<boolean>;
-  /** The endpoints that the metrics report. */
-  readonly directory?: Directory;
-  load(): LoadReport;
-  /**
-   * Once the ports listen: loads the models wanted at the start. Calls `ready` when all of them are there, `join` before if
-   * some may come by joining, and `loaded` before if the missing ones do not come by themselves. Default: none are wanted.
-   */
-  begin?(ready: () => void, join: () => void, loaded: () => void): Promise<void>;
-  /** No new work comes any more; work under way goes on. */
-  stop?(): void;
-  /** After the endpoint was closed. */
-  close(): Promise<void>;
 }
 
 /** Identity from its file. Refuses to be reachable by others while senders are not identified. */

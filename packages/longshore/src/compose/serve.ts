@@ -18,13 +18,8 @@ import {
   openEngine,
   type RuntimeName,
 } from "./open-engine.ts";
-import {
-  type Online,
-  type OnlineOptions,
-  type OnlineParts,
-  putOnline,
-  type OnlineEndpoint,
-} from "./put-online.ts";
+import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./put-online.ts";
+import type { OnlineEndpoint } from "./online-endpoint.ts";
 import { checkProviderNames, usableProviders } from "./device-engines.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";

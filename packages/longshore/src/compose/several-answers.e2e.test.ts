@@ -22,7 +22,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { dial, serverInfo, type ServerOptions } from "./dial.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "./open-model.ts";
-import { openOffloader, type OpenOptions } from "./open-offloader.ts";
+import { openOffloader } from "./open-offloader.ts";
+import type { OpenOptions } from "./open-options.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 const numbers = `

@@ -1,11 +1,12 @@
 import { servingCommand } from "../command/serving-command.ts";
-import type { OpenOptions } from "../compose/open-offloader.ts";
+import type { OpenOptions } from "../compose/open-options.ts";
 import { type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
 import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
 import { carbonFrom } from "./carbon-settings.ts";
 import { checkPolicy, policyPart, zonesOf } from "./policy-settings.ts";
-import { type Environment, settle } from "./settle.ts";
+import { settle } from "./settle.ts";
+import type { Environment } from "./settled.ts";
 
 const silent = {
   out: () => undefined,

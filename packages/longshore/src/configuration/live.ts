@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import { type Clock, LongshoreError } from "@longshore/core";
 import { watchFiles } from "@longshore/nodejs";
-import { type Environment, type Settled, settle } from "./settle.ts";
+import { settle } from "./settle.ts";
+import type { Environment, Settled } from "./settled.ts";
+import type { LiveSettings } from "./live-settings.ts";
 
 /** Settings that take effect while a server runs. A change of any other needs a restart. */
 const liveSettings: ReadonlySet<string> = new Set([
@@ -14,13 +16,6 @@ const liveSettings: ReadonlySet<string> = new Set([
   "budgets.tenants",
   "carbon.zones",
 ]);
-
-/** The current settings of a running server. */
-export interface LiveSettings {
-  now(): Settled;
-  /** Calls `listener` after each change. */
-  follow(listener: (settled: Settled) => void): void;
-}
 
 /** Live settings with what keeps them so. */
 export interface WatchedSettings extends LiveSettings, Disposable {}

@@ -3,9 +3,9 @@ import { LongshoreError, type Policy, standardPolicy, type TrustLevel } from "@l
 import { type PolicyRule, rulePolicy } from "@longshore/core/internal";
 import type { Accepts } from "@longshore/server";
 import type { ConfigurationFile } from "./configuration-file.ts";
-import type { LiveSettings } from "./live.ts";
+import type { LiveSettings } from "./live-settings.ts";
 import type { Schema } from "./schema.ts";
-import type { Settled } from "./settle.ts";
+import type { Settled } from "./settled.ts";
 
 const word = (title: string): Schema => ({
   type: "string",

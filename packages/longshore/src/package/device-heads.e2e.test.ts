@@ -24,7 +24,8 @@ import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
 import { breakingRelay } from "../../test/breaking-relay.ts";
 import { command } from "../../test/command.ts";
 import { openModel } from "../compose/open-model.ts";
-import { type OpenOptions, openOffloader } from "../compose/open-offloader.ts";
+import { openOffloader } from "../compose/open-offloader.ts";
+import type { OpenOptions } from "../compose/open-options.ts";
 import { sampleRepository } from "../compose/samples.ts";
 import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
 

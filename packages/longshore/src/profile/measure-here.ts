@@ -14,7 +14,7 @@ import {
   type VariantProfile,
 } from "@longshore/core";
 import { type StepModel, stepModels, totalBytes } from "@longshore/core/internal";
-import type { MeasureOptions } from "./measure.ts";
+import type { MeasureOptions } from "./measure-options.ts";
 
 /** Counted runs of each input, by default. */
 const usualRounds = 5;

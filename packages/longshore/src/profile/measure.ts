@@ -2,10 +2,9 @@ import { readdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import {
   type Call,
-  type Clock,
   type Codec,
-  type Endpoint,
   endCut,
+  type Endpoint,
   type Features,
   LongshoreError,
   type ModelDescription,
@@ -22,9 +21,8 @@ import {
   findInputs,
   type GraphFinder,
   onnxSource,
-  profileModel,
   type ProfileBucket,
-  type ProfileNote,
+  profileModel,
   type QualityLadder,
   tensorAgreement,
 } from "@longshore/graph";
@@ -33,22 +31,7 @@ import { measureHere } from "./measure-here.ts";
 import { inputExtensions, readInputFiles } from "../inputs/read-inputs.ts";
 import { imageLadders, platformCodecs } from "../compose/codecs.ts";
 import { platformTransforms } from "../compose/transforms.ts";
-
-/** How much is measured: more takes longer and is firmer. */
-export interface MeasureOptions {
-  readonly engine: Engine;
-  /** Endpoints with the models of steps that are not here; their runs are measured with the way there. Default: none. */
-  readonly endpoints?: readonly Endpoint[];
-  readonly clock: Clock;
-  readonly model: string;
-  readonly runtime: string;
-  readonly samples: readonly Tensors[];
-  readonly rounds?: number;
-  readonly maxCuts?: number;
-  readonly variants?: readonly string[];
-  readonly codecs?: readonly Codec[];
-  readonly progress?: (note: ProfileNote) => void;
-}
+import type { MeasureOptions } from "./measure-options.ts";
 
 /** Bytes, and pixels, samples or characters where they are known, of one input. */
 export function featuresOf(description: ModelDescription, inputs: Tensors): Features {

@@ -8,8 +8,8 @@ import {
   tinyBytes,
   whenAborted,
 } from "@longshore/core/internal";
+import type { Socket } from "node:net";
 import type { Dispatcher } from "undici";
-import type { Http1ClientConnection } from "./connection.ts";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
 import { type Silence, watchSilence } from "./silence.ts";
@@ -37,6 +37,22 @@ export interface Outgoing {
   readonly repeatable: boolean;
 }
 
+/** The connection of an exchange. */
+export interface ExchangeConnection {
+  /** Undefined before the first connect. */
+  readonly socket: Socket | undefined;
+  readonly connected: boolean;
+  /** Whether its socket has answered a request before. */
+  readonly used: boolean;
+  readonly broken: Error | undefined;
+  /** Writes the request of an exchange. */
+  begin(exchange: HttpExchange): void;
+  /** The exchange was answered: the connection can take another. */
+  answered(): void;
+  /** Ends the connection. */
+  end(error?: LongshoreError): void;
+}
+
 /** Parts of up to this size together are copied into one write, in bytes: one write costs less than several. */
 const joinedBytes = 65_536;
 
@@ -53,7 +69,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly options: Dispatcher.DispatchOptions;
   readonly #request: Outgoing;
   readonly #limits: ExchangeLimits;
-  readonly #connection: Http1ClientConnection;
+  readonly #connection: ExchangeConnection;
   readonly #resolve: (response: WireResponse) => void;
   readonly #reject: (error: LongshoreError) => void;
   readonly #silence: Silence;
@@ -76,7 +92,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #bytes = 0;
 
   constructor(
-    connection: Http1ClientConnection,
+    connection: ExchangeConnection,
     request: Outgoing,
     limits: ExchangeLimits,
     resolve: (response: WireResponse) => void,

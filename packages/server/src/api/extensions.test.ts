@@ -24,8 +24,8 @@ import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from
 import { createTelemetry, createTracing } from "../telemetry/index.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
-import type { ModelOverride, ServedRepository } from "./repository.ts";
-import type { SharedMemory } from "./shared-memory.ts";
+import type { ModelOverride, ServedRepository } from "./served-repository.ts";
+import type { SharedMemory } from "./shared-regions.ts";
 
 const here: Peer = { address: "127.0.0.1", loopback: true };
 const elsewhere: Peer = { address: "192.0.2.7", loopback: false };

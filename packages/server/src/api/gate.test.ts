@@ -26,7 +26,7 @@ import {
 } from "../identify/index.ts";
 import { createAllowanceLeases, LocalAllowances } from "../quota/index.ts";
 import { createHandler } from "./handler.ts";
-import type { ServedRepository } from "./repository.ts";
+import type { ServedRepository } from "./served-repository.ts";
 
 const clock = manualClock();
 const key = newApiKey();

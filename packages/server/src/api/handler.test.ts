@@ -35,7 +35,7 @@ import { loopbackIdentity } from "../identify/index.ts";
 import { withCors } from "../listen/cors.ts";
 import { createHandler } from "./handler.ts";
 import type { HandlerParts } from "./parts.ts";
-import type { ServedRepository } from "./repository.ts";
+import type { ServedRepository } from "./served-repository.ts";
 
 const here: Peer = { address: "127.0.0.1", loopback: true };
 const elsewhere: Peer = { address: "192.0.2.7", loopback: false };

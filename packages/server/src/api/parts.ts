@@ -28,9 +28,9 @@ import { createTelemetry, type Telemetry } from "../telemetry/index.ts";
 import { type BodyPool, type Budget, createBodyPool, createBudget } from "../body/index.ts";
 import type { AllowanceLeases, Quotas } from "../quota/index.ts";
 import { RequestHold, type HoldOptions } from "./request-hold.ts";
-import type { PackageShelf } from "./package.ts";
-import type { ServedRepository } from "./repository.ts";
-import { type SharedMemory, SharedRegions } from "./shared-memory.ts";
+import type { PackageShelf } from "./package-shelf.ts";
+import type { ServedRepository } from "./served-repository.ts";
+import { type SharedMemory, SharedRegions } from "./shared-regions.ts";
 import { type ReplyRate, replyRate } from "./reply-rate.ts";
 
 /** Default number of bytes that are kept of a forwarded body. */

@@ -1,6 +1,6 @@
 import { settle } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import { type SharedMemory, type SharedObject, SharedRegions } from "./shared-memory.ts";
+import { type SharedMemory, type SharedObject, SharedRegions } from "./shared-regions.ts";
 
 /** Memory whose objects open only when they are let, and that counts those that are open. */
 function slowMemory() {

@@ -1,9 +1,10 @@
-import { mostMoveMicros, runMicros } from "../../wire/endpoint/index.ts";
-import { segmentMs, readingOf, serviceRatioAt } from "../table/index.ts";
+import { mostMoveMicros } from "../../wire/endpoint/index.ts";
+import { readingOf, segmentMs, serviceRatioAt } from "../table/index.ts";
 import type { Choice } from "./choices.ts";
 import type { Group, Options } from "./options.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import type { DeviceView } from "./view.ts";
+import { localMicros } from "./local-cost.ts";
 
 /**
  * The expected and the greatest possible cost of a candidate, in micros. The greatest cost assumes the longest believed run and bodies
@@ -54,19 +55,6 @@ export function mostRemoteMicros(
   const moved = rates ? mostMoveMicros(rates, options.sentBytes[option] ?? 0, reply.bytes) : 0;
   const grown = (cells.mostMicros[row] ?? Infinity) - fixed;
   return fixed + (grown > 0 ? grown * ratio : 0) + moved;
-}
-
-/** The cost of runs on this device, in this many parts with a total of `runMs`. */
-export function localMicros(
-  { info, activeWatts }: Pick<DeviceView, "info" | "activeWatts">,
-  runMs: number,
-  parts = 1,
-): number {
-  if (!info) return 0;
-  return (
-    runMicros(info.rates, runMs, runMs * Math.max(activeWatts, info.rates.activeWatts)) +
-    (parts - 1) * (info.rates.microsPerRequest ?? 0)
-  );
 }
 
 const longestReading = readingOf(1);

@@ -2,10 +2,10 @@ import { chanceBelow } from "../../words/estimate/index.ts";
 import type { Objective } from "../goal/index.ts";
 import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
-import type { Finalist, LocalCandidate } from "./finalists.ts";
+import type { Finalist } from "./finalists.ts";
+import type { LocalCandidate } from "./back-up.ts";
 import { noCodecs } from "./lost-lines.ts";
-import { noOther, exclusions } from "./other-endpoints.ts";
-import type { Options } from "./options.ts";
+import { exclusions, noOther } from "./other-endpoints.ts";
 import type { FilterName } from "./plan.ts";
 import {
   firstMs,
@@ -19,17 +19,8 @@ import {
 } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
-import type { Findings } from "./scan.ts";
 import type { ModelView, View } from "./view.ts";
-
-/** The inputs of an explanation. */
-export interface Explained {
-  readonly inputs: PlanInputs;
-  readonly options: Options;
-  readonly findings: Findings;
-  readonly locals: readonly LocalCandidate[];
-  readonly finalists: readonly Finalist[];
-}
+import type { Explained } from "./explained.ts";
 
 /** Why the chosen endpoint, in one sentence. */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {

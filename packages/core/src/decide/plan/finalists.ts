@@ -3,7 +3,8 @@ import type { LocalObstacle } from "./filter/local-endpoint.ts";
 import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
 import { countedMicrograms, hereMicrograms } from "./carbon.ts";
-import { localMicros, mostLocalMicros } from "./cost.ts";
+import { mostLocalMicros } from "./cost.ts";
+import { localMicros } from "./local-cost.ts";
 import { costDetail, costRemoves } from "./filter/cost.ts";
 import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
 import { energyDetail, energyRemoves } from "./filter/energy.ts";
@@ -22,30 +23,22 @@ import {
   loadHereMs,
   localValues,
   plainScore,
-  priceLocal,
   type Priced,
   type PricedRemote,
+  priceLocal,
   priceRemote,
 } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import type { PlanRequest } from "./request.ts";
 import type { Findings } from "./scan.ts";
 import { judge, meanReading, meanValue, pricesAt, tierBit } from "../table/index.ts";
+import type { BackUp, LocalCandidate } from "./back-up.ts";
 
 /** Remote routes that are priced as whole distributions. */
 export const finalistCount = 5;
 
 /** Scores that lie within this share of the best count as equal. */
 const defaultTieRatio = 0.01;
-
-/** One way to do everything here, and what keeps it from being chosen. */
-export interface LocalCandidate {
-  readonly choice: Choice;
-  readonly priced: Priced | undefined;
-  readonly obstacle: LocalObstacle | undefined;
-  /** It could still serve as a back-up: only the deadline is against it. */
-  readonly backUp: boolean;
-}
 
 /** A remote finalist with the back-up that guards it. */
 export interface Finalist {
@@ -55,21 +48,6 @@ export interface Finalist {
   readonly score: number;
   /** Charge for staying here instead, in units of the score. */
   readonly staying: number;
-}
-
-/** The local run for a remote run that is late or fails. */
-export interface BackUp {
-  readonly choice: Choice;
-  /** The cut it starts from, and whether it uses the output of the local head or the crossing of the request. */
-  readonly from: number;
-  readonly takes: "head" | "request";
-  readonly values: Float64Array;
-  /** Time of the local head that must run before it can start; undefined if it can start at once. */
-  readonly head: Float64Array | undefined;
-  readonly deviceMillijoules: number;
-  readonly costMicros: number;
-  readonly mostMicros: number;
-  readonly carbonMicrograms: number;
 }
 
 /** Every variant, whole and here. */

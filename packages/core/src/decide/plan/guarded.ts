@@ -1,7 +1,7 @@
 import { type Bet, type TryPrices, weighTry } from "../estimate/index.ts";
 import { estimateSize } from "../../words/estimate/index.ts";
 import { isSaving } from "../goal/index.ts";
-import type { BackUp, LocalCandidate } from "./finalists.ts";
+import type { BackUp, LocalCandidate } from "./back-up.ts";
 import type { PricedRemote } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import { inTimeMs, meanValue } from "../table/index.ts";

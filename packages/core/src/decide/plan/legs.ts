@@ -2,10 +2,12 @@ import type { EndpointId, Writable } from "../../words/base/index.ts";
 import { type Bet, isDear } from "../estimate/index.ts";
 import type { CutId, Segment } from "../../words/model/index.ts";
 import { isThrifty } from "../goal/index.ts";
-import { backUpAffordable, type BackUp, type Finalist } from "./finalists.ts";
+import { backUpAffordable, type Finalist } from "./finalists.ts";
+import type { BackUp } from "./back-up.ts";
 import type { Choice } from "./choices.ts";
 import { hereMicrograms } from "./carbon.ts";
-import { localMicros, mostLocalMicros } from "./cost.ts";
+import { mostLocalMicros } from "./cost.ts";
+import { localMicros } from "./local-cost.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
 import {

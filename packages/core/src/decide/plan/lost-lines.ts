@@ -1,4 +1,4 @@
-import type { Explained } from "./explain.ts";
+import type { Explained } from "./explained.ts";
 import { accuracyDetail } from "./filter/accuracy.ts";
 import { agreementDetail } from "./filter/agreement.ts";
 import { codecDetail } from "./filter/codec.ts";

@@ -1,16 +1,11 @@
 import type { EndpointId, Random, Writable } from "../../words/base/index.ts";
-import { because, type Explained, whyNone } from "./explain.ts";
+import { because, whyNone } from "./explain.ts";
+import type { Explained } from "./explained.ts";
 import { localObstacle } from "./filter/local-endpoint.ts";
 import { chargingUnknown } from "./carbon.ts";
 import { unknownMicros } from "./cost.ts";
-import {
-  besideBest,
-  choose,
-  finalistCount,
-  type LocalCandidate,
-  localCandidates,
-  remoteFinalists,
-} from "./finalists.ts";
+import { besideBest, choose, finalistCount, localCandidates, remoteFinalists } from "./finalists.ts";
+import type { LocalCandidate } from "./back-up.ts";
 import { keepsDeadline } from "./guarded.ts";
 import { localLegs, remoteLegs } from "./legs.ts";
 import { choicesOf } from "./choices.ts";

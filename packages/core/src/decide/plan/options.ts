@@ -18,7 +18,7 @@ import {
   sizeFraction,
   sizeIndex,
 } from "../table/index.ts";
-import { localMicros } from "./cost.ts";
+import { localMicros } from "./local-cost.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import { bytesMillijoules } from "../estimate/index.ts";
 

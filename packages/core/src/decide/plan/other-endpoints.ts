@@ -1,5 +1,5 @@
 import type { EndpointId } from "../../words/base/index.ts";
-import type { Explained } from "./explain.ts";
+import type { Explained } from "./explained.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
 import { removedDetail } from "./lost-lines.ts";
 import type { FilterName } from "./plan.ts";

@@ -1,7 +1,8 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { localMicros, mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
+import { mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
+import { localMicros } from "./local-cost.ts";
 import { type Group, type Options, partOf } from "./options.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import type { Stages } from "../goal/index.ts";

@@ -1,24 +1,14 @@
-import type { Clock, EndpointId } from "../../words/base/index.ts";
+import type { EndpointId } from "../../words/base/index.ts";
 import type { Account } from "../../wire/endpoint/index.ts";
 import { microgramsOf } from "../../decide/goal/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import type { Tally } from "../account/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import type { OffloadParts } from "./parts.ts";
+import { gramsNow } from "./grams-now.ts";
 
 /** The request that CO2 is counted for. */
 export type Counting = Pick<Job, "call" | "known">;
-
-/** Grams of CO2 of a kilowatt hour in each zone now; undefined where nothing is stated. */
-export function gramsNow(
-  { carbon }: Pick<OffloadParts, "carbon">,
-  clock: Clock,
-): ((zone: string) => number) | undefined {
-  if (!carbon) return undefined;
-  const wallMs = clock.wallMs();
-  return (zone) => carbon.gramsPerKilowattHour(zone, wallMs) ?? NaN;
-}
 
 /** Counts the CO2 of an answer from elsewhere: of the endpoint, and of those behind it. */
 export function countAnswer(loop: Loop, job: Counting, account: Account, tally: Tally): void {

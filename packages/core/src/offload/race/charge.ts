@@ -4,7 +4,7 @@ import type { Leg } from "../../decide/plan/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop } from "./loop.ts";
-import type { Running } from "./running.ts";
+import type { Running } from "./running-leg.ts";
 
 /** Reserves the most that a leg may cost. Undefined without a limit. Call `affords` first. */
 export function holdFor({ purse }: Job, { predicted }: Leg): Hold | undefined {

@@ -13,7 +13,6 @@ import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { BeliefMemory, TryOptions } from "../../decide/estimate/index.ts";
 import type { CarbonIntensity, Objective } from "../../decide/goal/index.ts";
-import type { RetryOptions } from "./retries.ts";
 import type { Policy } from "../../decide/policy/index.ts";
 import type { DeviceParts } from "../endpoints/index.ts";
 import type { UpkeepOptions } from "../knowledge/index.ts";
@@ -77,4 +76,16 @@ export interface OffloadParts {
   readonly maxPlans?: number;
   /** How a request is sent again to endpoints that failed it. */
   readonly retry?: RetryOptions;
+}
+
+/** How a request is sent again to endpoints that failed it before. */
+export interface RetryOptions {
+  /** Rounds of retries of one request; 0 switches them off. Default 10. */
+  readonly mostRounds?: number;
+  /** Pause before the first round, in milliseconds; twice as long before each further one. Default 50. */
+  readonly firstPauseMs?: number;
+  /** How long a request without a deadline is retried, in milliseconds. Default 1,000. */
+  readonly withoutDeadlineMs?: number;
+  /** Requests that wait for a retry at the same time; beyond it a request fails at once. Default 256. */
+  readonly mostWaiting?: number;
 }

@@ -20,7 +20,7 @@ import {
 import type { EndpointStates, PartFilter } from "../endpoints/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import { gramsNow } from "./carbon.ts";
+import { gramsNow } from "./grams-now.ts";
 import type { DeviceState } from "./device-state.ts";
 import type { Job } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";

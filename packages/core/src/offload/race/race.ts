@@ -33,6 +33,7 @@ import { guardAlone, type GuardTimes, isFarSlower } from "./guard-times.ts";
 import { type GuardParts, guardWatch } from "./guard-watch.ts";
 import type { ProgressNote } from "../offloader/index.ts";
 import {
+  acknowledgedBytes,
   beginLeg,
   bookAnswer,
   bookBroken,
@@ -41,14 +42,13 @@ import {
   endFailedLeg,
   endLeg,
   progressOf,
-  acknowledgedBytes,
   recordBegin,
   recordEnd,
   recordLate,
-  type Running,
   tallyUnanswered,
   timesFor,
 } from "./running.ts";
+import type { Running } from "./running-leg.ts";
 import type { Tally } from "../account/index.ts";
 import { isPassing } from "./retries.ts";
 

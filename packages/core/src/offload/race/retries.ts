@@ -8,21 +8,7 @@ import {
   whenAborted,
 } from "../../words/base/index.ts";
 import type { Reason } from "../../words/base/index.ts";
-import { isForeignDigest } from "../../wire/oip/index.ts";
-import type { Job } from "./job.ts";
-import type { Loop } from "./loop.ts";
-
-/** How a request is sent again to endpoints that failed it before. */
-export interface RetryOptions {
-  /** Rounds of retries of one request; 0 switches them off. Default 10. */
-  readonly mostRounds?: number;
-  /** Pause before the first round, in milliseconds; twice as long before each further one. Default 50. */
-  readonly firstPauseMs?: number;
-  /** How long a request without a deadline is retried, in milliseconds. Default 1,000. */
-  readonly withoutDeadlineMs?: number;
-  /** Requests that wait for a retry at the same time; beyond it a request fails at once. Default 256. */
-  readonly mostWaiting?: number;
-}
+import type { RetryOptions } from "./parts.ts";
 
 /** Failures of the network or of a server's process: another try may not meet them. An error that a run reports would come again. */
 const passing: ReadonlySet<Reason> = new Set<Reason>([
@@ -236,42 +222,5 @@ export class Retries {
       Math.max(this.#options.firstPauseMs, mostPauseRatio * (this.#endMs - nowMs)),
     );
     return pauseMs * (1 - jitterRatio * this.#random.next());
-  }
-}
-
-/** The retries of a request; undefined if each endpoint is tried once. */
-export function retriesOf({ parts, retrying }: Loop, job: Job): Retries | undefined {
-  return mayRetry(job) ? new Retries(parts, job.call, retrying.waiting) : undefined;
-}
-
-/**
- * Whether a request may be sent to an endpoint that failed it. Confirmations and frames have retries of their own. Whether a foreign server
- * has done a step of a sequence, whose answer was lost, cannot be known.
- */
-function mayRetry({ beside, frame, sequence, known }: Job): boolean {
-  return !beside && frame !== true && !(sequence && isForeignDigest(known.description.digest));
-}
-
-/**
- * Waits until failed endpoints may be tried again, and until the budget allows it if it is not `paid`. Returns the failed endpoints that
- * may not be used, and whether the round is paid for; undefined if there is nothing to wait for. A round at an endpoint that answers other
- * requests is free: it does not worsen an outage, and an outage needs more retries than the budget earns in seconds.
- */
-export async function nextRound(
-  loop: Loop,
-  { again }: Pick<Job, "again">,
-  failed: ReadonlySet<EndpointId>,
-  paid: boolean,
-): Promise<Round | undefined> {
-  if (!again) return undefined;
-  for (;;) {
-    if (!(await again.wait())) return undefined;
-    const pays = paid || (!again.sooner && loop.retrying.budget.take(loop.clock.nowMs()));
-    if (!pays && !again.sooner) {
-      again.putOff();
-      continue;
-    }
-    const open = again.begin();
-    return { without: new Set([...failed].filter((id) => !open.has(id))), paid: pays };
   }
 }

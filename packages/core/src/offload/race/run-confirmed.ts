@@ -5,7 +5,7 @@ import { overtaken } from "./race-end.ts";
 import { type SiblingRuns, type Job, noEndpoints } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import { final } from "../endpoints/index.ts";
-import type { Outcome } from "./run-job.ts";
+import type { Outcome } from "./outcome.ts";
 import { borrowed } from "../../words/tensor/index.ts";
 import { addTally, newTally, type Tally } from "../account/index.ts";
 

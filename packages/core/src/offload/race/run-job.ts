@@ -20,7 +20,8 @@ import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { race } from "./race.ts";
-import { nextRound, retriesOf, type Round } from "./retries.ts";
+import type { Round } from "./retries.ts";
+import { nextRound, retriesOf } from "./next-round.ts";
 import { runConfirmed } from "./run-confirmed.ts";
 import { isDenied, isNotNamedYet } from "./refused.ts";
 import { affords, charge, holdFor, neverRan, overLimit } from "./charge.ts";
@@ -29,19 +30,10 @@ import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/i
 import { lostSequence, type SequenceStep } from "../sequence/index.ts";
 import { releaseTensors } from "../../words/tensor/index.ts";
 import { runSecondOpinion } from "./second-opinion.ts";
+import type { Outcome } from "./outcome.ts";
 
 /** How often a request waits for news of servers behind other endpoints: without a deadline it must not wait for ever. */
 const mostLooksBehind = 16;
-
-/** How one request was answered. */
-export interface Outcome {
-  readonly response: InferenceResponse;
-  readonly leg: Leg;
-  readonly plan: Plan;
-  readonly tally: Tally;
-  /** The endpoint that gave the same answer, if confirmation was required and the answer was not computed here. */
-  readonly confirmedBy?: EndpointId;
-}
 
 /** Answers one request, by one endpoint or, if required, by two that must agree. */
 export function runJob(loop: Loop, given: Job): Promise<Outcome> {

@@ -14,7 +14,8 @@ import { lateAloneMs } from "./guard-times.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import type { Loop } from "./loop.ts";
 import type { Job } from "./job.ts";
-import { bookAnswer, bookBroken, bookLoss, endLeg, type Running } from "./running.ts";
+import { bookAnswer, bookBroken, bookLoss, endLeg } from "./running.ts";
+import type { Running } from "./running-leg.ts";
 import { RetryQueue } from "./retries.ts";
 import { newTally } from "../account/index.ts";
 

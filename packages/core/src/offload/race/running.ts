@@ -9,58 +9,18 @@ import {
 import type { InferenceResponse, LoadReport, Progress } from "../../wire/endpoint/index.ts";
 import { exchangeMillijoules, radios } from "../../decide/estimate/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
-import type { TransferNote } from "../../wire/transport/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import type { Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
-import type { GuardWatch } from "./guard-watch.ts";
-import type { LocalRun, EndpointState, RadioUse } from "../endpoints/index.ts";
+import type { EndpointState } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
-import { type Counting, countAnswer, countPredicted, countDeviceEnergy } from "./carbon.ts";
+import { countAnswer, countDeviceEnergy, type Counting, countPredicted } from "./carbon.ts";
 import { charge, lostMicros } from "./charge.ts";
-
-/** A leg under way: its expected time, and what was received of it. */
-export interface Running {
-  readonly leg: Leg;
-  readonly startedMs: number;
-  readonly cancel: (reason: LongshoreError) => void;
-  /** Its endpoint; undefined for this device. */
-  readonly endpoint: EndpointState | undefined;
-  /** Its longest likely time after its body has arrived, without a queue; see `lateAloneMs`. Infinity here. */
-  readonly aloneMs: number;
-  /** The same, and what waited at the endpoint when it started. */
-  readonly usualMs: number;
-  /** Time that it added to the believed queue of its endpoint when it started, in milliseconds. */
-  readonly addedMs: number;
-  /** Its slot at this endpoint. */
-  readonly work: LocalRun | undefined;
-  /** Ends it when it has spent that, at an endpoint that knows no limits. */
-  ends: Disposable | undefined;
-  /** Its guard, if another run may start in its place. */
-  watch: GuardWatch | undefined;
-  /** Its reservation, if the request has a limit on cost. */
-  readonly hold: Hold | undefined;
-  /** Its exchange over the radio of this device; undefined here, and if the radio draws nothing. */
-  readonly exchange: RadioUse | undefined;
-  /** Whether it began while its body was still arriving here. Then its duration depends on its sender, too. */
-  readonly waits: boolean;
-  /** Start of the server's own time: when the request began, or when its whole body had arrived. Undefined before. */
-  beganMs: number | undefined;
-  heardAtMs: number;
-  heardBytes: number;
-  /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
-  way: Pick<TransferNote, "remainingMs" | "quiet"> | undefined;
-  /** The longest wait with which the endpoint should take it. */
-  readonly mostWaitMs: number | undefined;
-  /** How busy its endpoint was when it did not take it. */
-  refused: LoadReport | undefined;
-  /** Why it was late when that was last recorded. */
-  late: Late | undefined;
-}
+import type { Running } from "./running-leg.ts";
 
 /** Books a leg that starts now: a slot here, or load and radio for elsewhere. */
 export function beginLeg(

@@ -11,7 +11,7 @@ import type { Loop } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
 import { countAnswer } from "./carbon.ts";
 import { affords, charge, holdFor, overLimit } from "./charge.ts";
-import { nextRound, retriesOf } from "./retries.ts";
+import { nextRound, retriesOf } from "./next-round.ts";
 import { forgetRefused, withPurse } from "./run-job.ts";
 import { beginLeg, endFailedLeg, endLeg, recordBegin, recordEnd } from "./running.ts";
 import { newTally, type Tally } from "../account/index.ts";

@@ -16,21 +16,20 @@ export { checkCredentialTarget, credentialHeaders, type Credentials } from "./cr
 export { digestFrom, exactly, printable, shaped } from "./exactly.ts";
 export { type HeadLines, readHeadLines } from "./head-lines.ts";
 export {
-  type InferReplyMessage,
   readInferReplyHead,
   readInferReplyInSteps,
   writeInferReply,
   writeInferReplyInSteps,
 } from "./infer-reply.ts";
+export { type InferReplyMessage } from "./infer-messages.ts";
 export {
   eachOnce,
-  type InferRequestMessage,
   readInferHeadInSteps,
   readInferRequest,
   readInferRequestInSteps,
-  type RequestedOutput,
   writeInferRequest,
 } from "./infer-request.ts";
+export { type InferRequestMessage, type RequestedOutput } from "./infer-messages.ts";
 export { cutFrom, parseDescription, parseProfile, readFeatures, tensorSpecFrom } from "./knowledge-json.ts";
 export { knownHeads, type KnownHeads, knownReplyHeads } from "./known-heads.ts";
 export { defaultWireLimits, type WireLimits } from "./limits.ts";
@@ -71,16 +70,8 @@ export {
   scheduleParameters,
 } from "./request-parameters.ts";
 export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";
-export {
-  allowedMethods,
-  maxProbeBytes,
-  type ModelAddress,
-  modelPath,
-  parseRoute,
-  pathPattern,
-  type Route,
-  segmentPath,
-} from "./route.ts";
+export { allowedMethods, maxProbeBytes, modelPath, parseRoute, pathPattern, segmentPath } from "./route.ts";
+export { type ModelAddress, type Route } from "./route-table.ts";
 export { maxModels, type ModelFigures, serverFigures, type ServerFigures } from "./server-figures.ts";
 export { readWireError, internalErrorText, withoutAddresses, writeWireError } from "./wire-error.ts";
 export {

@@ -1,20 +1,12 @@
 import { inSteps } from "../../words/base/index.ts";
-import { exactJson, type Parameters } from "../../words/json/index.ts";
+import { exactJson } from "../../words/json/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import type { WireLimits } from "./limits.ts";
 import { layOut, layOutInSteps, type Message, type MessageContent, takeApart, takeHead } from "./message.ts";
 import { readParameters } from "./parameters.ts";
 import { own, readText } from "./read-json.ts";
 import { readTensors, tensorsInSteps, type WireTensor } from "./wire-tensor.ts";
-
-/** The reply to an inference request as the protocol has it. */
-export interface InferReplyMessage {
-  readonly modelName: string;
-  readonly modelVersion?: string;
-  readonly id?: string;
-  readonly parameters: Parameters;
-  readonly outputs: readonly WireTensor[];
-}
+import type { InferReplyMessage } from "./infer-messages.ts";
 
 /** Text parameters of a reply may be long: an account travels in one. */
 const maxReplyParameter = 262_144;

@@ -1,41 +1,12 @@
 import { allSteps, inSteps, type Writable } from "../../words/base/index.ts";
 import { exactJson, type Parameters } from "../../words/json/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
-import { type WireLimits, defaultWireLimits } from "./limits.ts";
+import { defaultWireLimits, type WireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
 import { flagParameter, readParameters, wholeParameter } from "./parameters.ts";
 import { arrayAt, objectAt, own, refuseField } from "./read-json.ts";
-import {
-  readTensors,
-  type SharedPart,
-  sharedPartOf,
-  tensorsInSteps,
-  type TensorsWork,
-  type WireTensor,
-} from "./wire-tensor.ts";
-
-/** An output that a request wants. */
-export interface RequestedOutput {
-  readonly name: string;
-  /** Whether it shall come as binary data; undefined leaves it to the request's `binary_data_output`. */
-  readonly binary?: boolean;
-  /** The number of best classes wanted instead of the tensor; undefined or 0 for the tensor. */
-  readonly classification?: number;
-  /** Where its bytes shall be written instead of into the reply. */
-  readonly shared?: SharedPart;
-}
-
-/** An inference request as the protocol has it. */
-export interface InferRequestMessage {
-  /** Echoed in the reply. May be empty. */
-  readonly id?: string;
-  readonly parameters: Parameters;
-  readonly inputs: readonly WireTensor[];
-  /** Undefined means all. */
-  readonly outputs?: readonly RequestedOutput[];
-  /** Whether outputs come as binary data unless they say otherwise. */
-  readonly binaryOutputs: boolean;
-}
+import { readTensors, sharedPartOf, tensorsInSteps, type TensorsWork } from "./wire-tensor.ts";
+import type { InferRequestMessage, RequestedOutput } from "./infer-messages.ts";
 
 /** Writes a request with all inputs as binary data, or all as JSON (for servers without the binary extension). */
 export function writeInferRequest(message: InferRequestMessage, form: "binary" | "json"): Message {

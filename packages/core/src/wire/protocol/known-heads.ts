@@ -1,7 +1,7 @@
 import { type Datatype, elementBytes } from "../../words/tensor/index.ts";
 import type { Parameters } from "../../words/json/index.ts";
-import type { InferReplyMessage } from "./infer-reply.ts";
-import type { InferRequestMessage } from "./infer-request.ts";
+import type { InferReplyMessage } from "./infer-messages.ts";
+import type { InferRequestMessage } from "./infer-messages.ts";
 import { accountParameter } from "./names.ts";
 import { codecOf, type WireTensor } from "./wire-tensor.ts";
 

@@ -1,5 +1,3 @@
-import type { Route } from "./route.ts";
-
 /**
  * Everything that the protocol addresses, as one table: it routes, it says which verbs a path has, and the server's OpenAPI
  * document is made from it, so that the three cannot differ.
@@ -95,3 +93,44 @@ export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly R
   { kind: "openapi", method: "GET", path: "/v2/openapi.json" },
   { kind: "metrics", method: "GET", path: "/metrics" },
 ])();
+
+/** Which model a path is about. */
+export interface ModelAddress {
+  readonly model: string;
+  readonly version?: string;
+  readonly variant?: string;
+}
+
+/** Everything that the protocol addresses. */
+export type Route =
+  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" | "openapi" }
+  | { readonly kind: "log-settings" | "set-log-settings" }
+  /** The package of a model, or of a digest. */
+  | { readonly kind: "package"; readonly model?: string; readonly package?: string }
+  | { readonly kind: "package-file"; readonly package: string; readonly file: string }
+  | { readonly kind: "directory" | "directory-join" | "directory-leave" | "directory-lease" }
+  | { readonly kind: "rollouts" }
+  /** `model` is the alias, which stands where a model's name does. */
+  | { readonly kind: "rollout" | "rollout-change"; readonly model: string }
+  | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
+  | ({ readonly kind: "stats" } & Partial<ModelAddress>)
+  | ({ readonly kind: "model" | "model-ready" | "config" | "offers" | "explain" | "sequence" } & ModelAddress)
+  | ({ readonly kind: "generate" | "generate-stream" } & ModelAddress)
+  | { readonly kind: "load" | "unload"; readonly model: string }
+  | ({ readonly kind: "infer"; readonly from?: string; readonly to?: string } & ModelAddress)
+  | ({ readonly kind: "prepare"; readonly from: string; readonly to: string } & Required<ModelAddress>)
+  | {
+      readonly kind: "head";
+      readonly model: string;
+      readonly version: string;
+      readonly variant: string;
+      readonly to: string;
+    }
+  | {
+      readonly kind: "shared-status" | "shared-register" | "shared-unregister";
+      readonly memory: "system" | "cuda";
+      /** Undefined for all regions. */
+      readonly region?: string;
+    }
+  /** The verbs of a path. */
+  | { readonly kind: "options"; readonly allow: string };

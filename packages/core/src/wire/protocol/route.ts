@@ -1,46 +1,6 @@
 import { LongshoreError } from "../../words/base/index.ts";
 import { type RouteEntry, wireRoutes } from "./route-table.ts";
-
-/** Which model a path is about. */
-export interface ModelAddress {
-  readonly model: string;
-  readonly version?: string;
-  readonly variant?: string;
-}
-
-/** Everything that the protocol addresses. */
-export type Route =
-  | { readonly kind: "live" | "ready" | "server" | "index" | "metrics" | "probe" | "openapi" }
-  | { readonly kind: "log-settings" | "set-log-settings" }
-  /** The package of a model, or of a digest. */
-  | { readonly kind: "package"; readonly model?: string; readonly package?: string }
-  | { readonly kind: "package-file"; readonly package: string; readonly file: string }
-  | { readonly kind: "directory" | "directory-join" | "directory-leave" | "directory-lease" }
-  | { readonly kind: "rollouts" }
-  /** `model` is the alias, which stands where a model's name does. */
-  | { readonly kind: "rollout" | "rollout-change"; readonly model: string }
-  | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
-  | ({ readonly kind: "stats" } & Partial<ModelAddress>)
-  | ({ readonly kind: "model" | "model-ready" | "config" | "offers" | "explain" | "sequence" } & ModelAddress)
-  | ({ readonly kind: "generate" | "generate-stream" } & ModelAddress)
-  | { readonly kind: "load" | "unload"; readonly model: string }
-  | ({ readonly kind: "infer"; readonly from?: string; readonly to?: string } & ModelAddress)
-  | ({ readonly kind: "prepare"; readonly from: string; readonly to: string } & Required<ModelAddress>)
-  | {
-      readonly kind: "head";
-      readonly model: string;
-      readonly version: string;
-      readonly variant: string;
-      readonly to: string;
-    }
-  | {
-      readonly kind: "shared-status" | "shared-register" | "shared-unregister";
-      readonly memory: "system" | "cuda";
-      /** Undefined for all regions. */
-      readonly region?: string;
-    }
-  /** The verbs of a path. */
-  | { readonly kind: "options"; readonly allow: string };
+import type { ModelAddress, Route } from "./route-table.ts";
 
 /** The most bytes of one probe. */
 export const maxProbeBytes = 131_072;

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { headerLengthOf, type Message } from "./message.ts";
-import { type InferReplyMessage, writeInferReply } from "./infer-reply.ts";
+import { writeInferReply } from "./infer-reply.ts";
+import type { InferReplyMessage } from "./infer-messages.ts";
 import type { WireTensor } from "./wire-tensor.ts";
 import { writtenHeads } from "./written-heads.ts";
 

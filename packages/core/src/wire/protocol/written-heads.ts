@@ -1,4 +1,4 @@
-import type { InferReplyMessage } from "./infer-reply.ts";
+import type { InferReplyMessage } from "./infer-messages.ts";
 import type { Message } from "./message.ts";
 import type { WireTensor } from "./wire-tensor.ts";
 
