@@ -115,10 +115,12 @@ function leased(
     throw new LongshoreError("bad-reply", "transport", `${parts.name} leases '${String(granted)}'`);
   };
   const close = async (): Promise<void> => {
+    allowances.close();
     closing.abort();
     await transport.close();
   };
-  return { allowances: new LeasedAllowances(id, ask, clock), close };
+  const allowances = new LeasedAllowances(id, ask, clock);
+  return { allowances, close };
 }
 
 /** Opens limits of tenants. Throws `invalid-configuration` for a file of budgets that is damaged. */
@@ -132,9 +134,10 @@ export async function openQuotas(options: QuotaOptions, parts: QuotaParts): Prom
   }
   const shelf = keptIn === undefined ? undefined : shelfOf(keptIn, await spentBefore(keptIn), report);
   const allowances = new LocalAllowances(rules, clock, shelf);
+  const leases = createAllowanceLeases(allowances, clock);
   return {
-    quotas: createQuotas({ ...made, allowances }),
-    leases: createAllowanceLeases(allowances, clock),
+    quotas: createQuotas({ ...made, allowances: leases.own }),
+    leases,
     async close() {
       allowances.close();
       await shelf?.settled();

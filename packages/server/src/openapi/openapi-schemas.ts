@@ -237,7 +237,7 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
       schemaVersion: { const: 1 },
       holder: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" },
       tenant: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" },
-      meter: { enum: ["requests", "bytes", "device-ms", "micros"] },
+      meter: { enum: ["requests", "bytes", "device-ms", "micros", "concurrency"] },
       needed: { type: "number", minimum: 0 },
       wanted: { type: "number", minimum: 0 },
       owed: { type: "number", minimum: 0 },

@@ -42,12 +42,16 @@ const dayMs = 86_400_000;
 const mostTenants = 100_000;
 
 interface Level {
-  left: number;
+  /** Of a rate: the amount taken, less what the rate has given back since. */
+  used: number;
   atMs: number;
   day: number;
   /** Micros that the shelf has as spent. */
   claimed: number;
 }
+
+/** When to retry after a limit of requests under way, in milliseconds. */
+const soonMs = 100;
 
 /**
  * Allowances as token buckets in this process: each refills at its rate up to half a second's worth, and the budget of a day is
@@ -70,28 +74,38 @@ export class LocalAllowances implements Allowances {
     const found = this.#level(tenant, meter);
     if (!found) return { taken: true, amount };
     const { level, rate } = found;
-    const needed = meter === "micros" ? least : Math.min(least, rate.most);
-    if (level.left >= needed - 1e-9) {
-      const taken = least === amount ? amount : Math.min(amount, level.left);
-      level.left -= taken;
+    const left = rate.most - level.used;
+    // An amount of a rate above the most that it saves up is taken when all of that is there.
+    const needed = rate.perMs > 0 ? Math.min(least, rate.most) : least;
+    if (left >= needed - 1e-9) {
+      const taken = least === amount ? amount : Math.min(amount, left);
+      level.used += taken;
       this.#claim(meter, level, rate.most);
       return { taken: true, amount: taken };
     }
-    const retryAfterMs =
-      rate.perMs > 0 ? Math.ceil((needed - level.left) / rate.perMs) : dayMs - (this.#clock.wallMs() % dayMs);
-    return { taken: false, retryAfterMs, why: `the limit of ${rate.words}` };
+    return {
+      taken: false,
+      retryAfterMs: this.#retryMs(meter, rate.perMs, needed - left),
+      why: `the limit of ${rate.words}`,
+    };
+  }
+
+  #retryMs(meter: Meter, perMs: number, missing: number): number {
+    if (meter === "concurrency") return soonMs;
+    return perMs > 0 ? Math.ceil(missing / perMs) : dayMs - (this.#clock.wallMs() % dayMs);
   }
 
   charge(tenant: string, meter: Meter, amount: number): void {
     const found = this.#level(tenant, meter);
     if (!found) return;
-    found.level.left = Math.min(found.rate.most, found.level.left - amount);
+    found.level.used = Math.max(0, found.level.used + amount);
     this.#claim(meter, found.level, found.rate.most);
   }
 
   /** The amount left now; undefined without a limit. */
   left(tenant: string, meter: Meter): number | undefined {
-    return this.#level(tenant, meter)?.level.left;
+    const found = this.#level(tenant, meter);
+    return found && found.rate.most - found.level.used;
   }
 
   /** Writes what was spent, to the micro. */
@@ -111,23 +125,24 @@ export class LocalAllowances implements Allowances {
     let level = this.#levels.get(key);
     if (!level) {
       const before = meter === "micros" ? this.#shelf?.before.get(tenant) : undefined;
-      const spent = before?.day === day ? before.micros : 0;
-      level = { left: rate.most - spent, atMs: nowMs, day, claimed: spent };
+      const used = before?.day === day ? before.micros : 0;
+      level = { used, atMs: nowMs, day, claimed: used };
       if (this.#levels.size >= mostTenants) this.#forgetOne(day);
       this.#levels.set(key, level);
     } else if (meter === "micros") {
-      if (level.day !== day) Object.assign(level, { left: rate.most, day, claimed: 0 });
+      if (level.day !== day) Object.assign(level, { used: 0, day, claimed: 0 });
     } else {
-      level.left = Math.min(rate.most, level.left + (nowMs - level.atMs) * rate.perMs);
+      level.used = Math.max(0, level.used - (nowMs - level.atMs) * rate.perMs);
       level.atMs = nowMs;
     }
     return { level, rate };
   }
 
-  /** Forgets the level that was known longest, but none of today's budgets: the amounts spent would be free again. */
+  /** Forgets the level that was known longest, but no budget of today and no requests under way: these would be free again. */
   #forgetOne(day: number): void {
     for (const [key, level] of this.#levels) {
       if (key.startsWith("micros ") && level.day === day) continue;
+      if (key.startsWith("concurrency ") && level.used > 0) continue;
       this.#levels.delete(key);
       return;
     }
@@ -135,7 +150,7 @@ export class LocalAllowances implements Allowances {
 
   #claim(meter: Meter, level: Level, most: number): void {
     if (meter !== "micros" || !this.#shelf) return;
-    const spent = most - level.left;
+    const spent = level.used;
     // A claim that holds much more than was spent was for requests that have ended.
     if (spent <= level.claimed && level.claimed - spent <= mostClaimedRatio * most) return;
     level.claimed = spent + most * claimedRatio;
@@ -146,12 +161,9 @@ export class LocalAllowances implements Allowances {
     if (!this.#shelf) return;
     // Tenants that have not come since the start spent what they had before.
     const spent = new Map<string, SpentMicros>(this.#shelf.before);
-    const rules = this.#rules();
-    for (const [key, { day, left, claimed }] of this.#levels) {
+    for (const [key, { day, used, claimed }] of this.#levels) {
       if (!key.startsWith("micros ")) continue;
-      const tenant = key.slice("micros ".length);
-      const most = meterRate(limitsOf(rules, tenant), "micros")?.most ?? left;
-      spent.set(tenant, { day, micros: ahead ? Math.max(claimed, most - left) : most - left });
+      spent.set(key.slice("micros ".length), { day, micros: ahead ? Math.max(claimed, used) : used });
     }
     this.#shelf.save(spent);
   }

@@ -5,36 +5,16 @@
  */
 import { type Clock, LongshoreError } from "@longshore/core";
 import type { Allowances, LocalAllowances, TakeResult } from "./allowances.ts";
+import { heldSlots, LeasedSlots } from "./leased-slots.ts";
+import { awayWords, type LeaseReply, type LeaseRequest, pauseMs, unlimitedMs } from "./lease-messages.ts";
 import { type Meter, meters } from "./limits.ts";
-
-/** A gateway's request for a lease to the server that has the allowances. */
-export interface LeaseRequest {
-  readonly schemaVersion: 1;
-  /** ID of the gateway that sends the request, so that gateways take turns. */
-  readonly holder: string;
-  readonly tenant: string;
-  readonly meter: Meter;
-  /** The least amount that waiting requests need. */
-  readonly needed: number;
-  /** The amount needed soon, `needed` included. */
-  readonly wanted: number;
-  /** The amount used beyond earlier leases. */
-  readonly owed: number;
-}
-
-/** The reply to a request for a lease. */
-export interface LeaseReply {
-  readonly schemaVersion: 1;
-  /** Null: there is no limit. */
-  readonly granted: number | null;
-  readonly retryAfterMs?: number;
-  readonly why?: string;
-}
 
 /** The side that has the allowances. */
 export interface AllowanceLeases {
   /** Throws `invalid-input`. */
   lease(request: unknown): LeaseReply;
+  /** The allowances for the requests that come to this server itself, which takes turns with the gateways that lease. */
+  readonly own: Allowances;
 }
 
 /** The largest share of the rest that one lease may be beyond the immediate need: other gateways want some, too. */
@@ -74,42 +54,69 @@ interface Turn {
   readonly untilMs: number;
 }
 
-/** AllowanceLeases out of allowances of this process. Holders that were refused get their turns in order, so that none starves. */
+/** The holder of what this server takes for its own requests. */
+const ownHolder = "";
+
+/** Leases out of allowances of this process. Holders that were refused get their turns in order, so that none starves. */
 export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock): AllowanceLeases {
   const turns = new Map<string, readonly Turn[]>();
+
+  /** Takes for a holder what the turns of others before it leave: `needed`, and of the rest no more than a share up to `wanted`. */
+  const take = (holder: string, tenant: string, meter: Meter, needed: number, wanted: number): TakeResult => {
+    const left = allowances.left(tenant, meter);
+    if (left === undefined) return { taken: true, amount: needed };
+    const key = `${meter} ${tenant}`;
+    const queue = (turns.get(key) ?? []).filter(({ untilMs }) => untilMs >= clock.nowMs());
+    const place = queue.findIndex((one) => one.holder === holder);
+    const ahead = place < 0 ? queue : queue.slice(0, place);
+    const kept = ahead.reduce((sum, one) => sum + one.needed, 0);
+    const share = (left - kept) * leasedRatio;
+    const amount = Math.max(needed, Math.min(wanted, meter === "concurrency" ? Math.floor(share) : share));
+    const answer = allowances.take(tenant, meter, amount + kept);
+    if (answer.taken) {
+      if (kept > 0) allowances.charge(tenant, meter, -kept);
+      const others = queue.filter((one) => one.holder !== holder);
+      if (others.length > 0) turns.set(key, others);
+      else turns.delete(key);
+      return { taken: true, amount };
+    }
+    // The rest of a day's budget is for whoever needs no more than that.
+    if (meter === "micros") return answer;
+    const turn = { holder, needed, untilMs: clock.nowMs() + answer.retryAfterMs + turnMs };
+    turns.set(key, place < 0 ? [...queue, turn] : queue.with(place, turn));
+    return answer;
+  };
+
+  const slots = heldSlots(clock, {
+    take: (holder, tenant, needed, wanted) => take(holder, tenant, "concurrency", needed, wanted),
+    giveBack: (tenant, count) => allowances.charge(tenant, "concurrency", -count),
+  });
   return {
     lease(value) {
       const { holder, tenant, meter, needed, wanted, owed } = requestFrom(value);
+      if (allowances.left(tenant, meter) === undefined) return { schemaVersion: 1, granted: null };
+      if (meter === "concurrency") return slots.lease(holder, tenant, needed, wanted);
       if (owed > 0) allowances.charge(tenant, meter, owed);
-      const left = allowances.left(tenant, meter);
-      if (left === undefined) return { schemaVersion: 1, granted: null };
-      const key = `${meter} ${tenant}`;
-      const queue = (turns.get(key) ?? []).filter(({ untilMs }) => untilMs >= clock.nowMs());
-      const place = queue.findIndex((one) => one.holder === holder);
-      const ahead = place < 0 ? queue : queue.slice(0, place);
-      const kept = ahead.reduce((sum, one) => sum + one.needed, 0);
-      const granted = Math.max(needed, Math.min(wanted, (left - kept) * leasedRatio));
-      const answer = allowances.take(tenant, meter, granted + kept);
-      const others = queue.filter((one) => one.holder !== holder);
-      if (answer.taken) {
-        if (kept > 0) allowances.charge(tenant, meter, -kept);
-        if (others.length > 0) turns.set(key, others);
-        else turns.delete(key);
-        return { schemaVersion: 1, granted };
-      }
+      const answer = take(holder, tenant, meter, needed, wanted);
+      if (answer.taken) return { schemaVersion: 1, granted: answer.amount };
       const { retryAfterMs, why } = answer;
-      const turn = { holder, needed, untilMs: clock.nowMs() + retryAfterMs + turnMs };
-      turns.set(key, place < 0 ? [...queue, turn] : queue.with(place, turn));
       return { schemaVersion: 1, granted: 0, retryAfterMs, why };
+    },
+    own: {
+      take(tenant, meter, amount, least = amount) {
+        if (meter === "micros") return allowances.take(tenant, meter, amount, least);
+        if (meter === "concurrency") slots.expire(tenant);
+        return take(ownHolder, tenant, meter, amount, amount);
+      },
+      charge: (tenant, meter, amount) => allowances.charge(tenant, meter, amount),
     },
   };
 }
 
 /** How much ahead a gateway leases, in milliseconds of what it used of late. */
 const aheadMs = 100;
-/** For how long a gateway sends no request after the directory server did not answer. */
-const pauseMs = 1000;
 const mostKeys = 100_000;
+const dayMs = 86_400_000;
 
 interface Leased {
   left: number;
@@ -120,7 +127,9 @@ interface Leased {
   refusedUntilMs: number;
   why: string;
   asking: Promise<void> | undefined;
-  unlimited: boolean;
+  unlimitedUntilMs: number;
+  /** Day of the budget that it is of, in days since 1970, UTC. */
+  day: number;
 }
 
 /** How fast the pace forgets, in milliseconds. */
@@ -131,7 +140,7 @@ export class LeasedAllowances implements Allowances {
   readonly #ask: (request: LeaseRequest) => Promise<LeaseReply>;
   readonly #clock: Clock;
   readonly #leases = new Map<string, Leased>();
-
+  readonly #slots: LeasedSlots;
   readonly #holder: string;
 
   /** @param ask Sends a request to the server that has the allowances; rejects when it does not answer. */
@@ -139,6 +148,12 @@ export class LeasedAllowances implements Allowances {
     this.#holder = holder;
     this.#ask = ask;
     this.#clock = clock;
+    this.#slots = new LeasedSlots(holder, ask, clock);
+  }
+
+  /** Sends nothing any more. */
+  close(): void {
+    this.#slots.close();
   }
 
   take(
@@ -147,17 +162,24 @@ export class LeasedAllowances implements Allowances {
     amount: number,
     least: number = amount,
   ): TakeResult | Promise<TakeResult> {
+    if (meter === "concurrency") return this.#slots.take(tenant);
     const leased = this.#of(tenant, meter);
     return this.#taken(leased, amount, least) ?? this.#more(leased, tenant, meter, amount, least);
   }
 
   charge(tenant: string, meter: Meter, amount: number): void {
-    this.#use(this.#of(tenant, meter), amount);
+    if (meter === "concurrency") this.#slots.giveBack(tenant);
+    else this.#use(this.#of(tenant, meter), amount);
+  }
+
+  #isUnlimited(leased: Leased): boolean {
+    return this.#clock.nowMs() < leased.unlimitedUntilMs;
   }
 
   #taken(leased: Leased, amount: number, least: number): TakeResult | undefined {
-    if (!leased.unlimited && leased.left < least) return undefined;
-    const taken = leased.unlimited ? amount : Math.min(amount, leased.left);
+    const unlimited = this.#isUnlimited(leased);
+    if (!unlimited && leased.left < least) return undefined;
+    const taken = unlimited ? amount : Math.min(amount, leased.left);
     this.#use(leased, taken);
     return { taken: true, amount: taken };
   }
@@ -165,7 +187,13 @@ export class LeasedAllowances implements Allowances {
   #of(tenant: string, meter: Meter): Leased {
     const key = `${meter} ${tenant}`;
     const found = this.#leases.get(key);
-    if (found) return found;
+    const day = Math.floor(this.#clock.wallMs() / dayMs);
+    if (found) {
+      // What was leased of yesterday's budget is not of today's.
+      if (meter === "micros" && found.day !== day)
+        Object.assign(found, { left: Math.min(0, found.left), day });
+      return found;
+    }
     const [oldest] = this.#leases.keys();
     if (this.#leases.size >= mostKeys && oldest !== undefined) this.#leases.delete(oldest);
     const made: Leased = {
@@ -175,14 +203,15 @@ export class LeasedAllowances implements Allowances {
       refusedUntilMs: -Infinity,
       why: "",
       asking: undefined,
-      unlimited: false,
+      unlimitedUntilMs: -Infinity,
+      day,
     };
     this.#leases.set(key, made);
     return made;
   }
 
   #use(leased: Leased, amount: number): void {
-    if (leased.unlimited) return;
+    if (this.#isUnlimited(leased)) return;
     const nowMs = this.#clock.nowMs();
     leased.left -= amount;
     leased.pace = leased.pace * Math.exp((leased.usedAtMs - nowMs) / paceMs) + Math.max(0, amount) / paceMs;
@@ -224,7 +253,7 @@ export class LeasedAllowances implements Allowances {
         wanted,
         owed,
       });
-      leased.unlimited = reply.granted === null;
+      if (reply.granted === null) leased.unlimitedUntilMs = this.#clock.nowMs() + unlimitedMs;
       leased.left += owed + (reply.granted ?? 0);
       if (reply.granted === 0 && needed > 0) {
         leased.refusedUntilMs = this.#clock.nowMs() + (reply.retryAfterMs ?? aheadMs);
@@ -233,7 +262,7 @@ export class LeasedAllowances implements Allowances {
     } catch {
       // The rest of the allowance is unknown without its server, so no request passes: the limit still holds.
       leased.refusedUntilMs = this.#clock.nowMs() + pauseMs;
-      leased.why = "a limit that several gateways share, and the gateway that keeps it does not answer";
+      leased.why = awayWords;
     } finally {
       leased.asking = undefined;
     }

@@ -20,8 +20,8 @@ export interface QuotaRules {
   readonly concurrency?: number;
 }
 
-/** The metered quantities, in units of the wire: requests, bytes, milliseconds of run time, micros. */
-export const meters = ["requests", "bytes", "device-ms", "micros"] as const;
+/** The metered quantities, in units of the wire: requests, bytes, milliseconds of run time, micros, requests under way. */
+export const meters = ["requests", "bytes", "device-ms", "micros", "concurrency"] as const;
 
 /** One of these. */
 export type Meter = (typeof meters)[number];
@@ -34,12 +34,15 @@ export function limitsOf({ tenants }: QuotaRules, tenant: string): TenantLimits 
 /** The time over which a rate may be exceeded: an amount of this length may come at once. */
 export const burstMs = 500;
 
-/** A limit as a rate and the most that may be saved up, in units of its meter; undefined for none. Of `micros` it is a day's amount. */
+/**
+ * A limit as a rate and the most that may be saved up, in units of its meter; undefined for none. Of `micros` it is a day's amount, of
+ * `concurrency` the number itself.
+ */
 export function meterRate(
   limits: TenantLimits,
   meter: Meter,
 ): { readonly perMs: number; readonly most: number; readonly words: string } | undefined {
-  const { requestsPerSecond, bytesPerSecond, deviceSecondsPerMinute, microsPerDay } = limits;
+  const { requestsPerSecond, bytesPerSecond, deviceSecondsPerMinute, microsPerDay, concurrency } = limits;
   const rate = (perSecond: number, least: number, words: string) => ({
     perMs: perSecond / 1000,
     most: Math.max(least, (perSecond * burstMs) / 1000),
@@ -62,5 +65,8 @@ export function meterRate(
     case "micros":
       if (microsPerDay === undefined) return undefined;
       return { perMs: 0, most: microsPerDay, words: `${microsPerDay} micros a day` };
+    case "concurrency":
+      if (concurrency === undefined) return undefined;
+      return { perMs: 0, most: concurrency, words: `${concurrency} requests under way` };
   }
 }

@@ -293,7 +293,152 @@ async function load(
   return tookMs.toSorted((a, b) => a - b);
 }
 
+describe("limits that change while requests come", () => {
+  it("count what was spent of a day's budget before", () => {
+    const clock = manualClock();
+    let microsPerDay = 100;
+    const allowances = new LocalAllowances(() => ({ tenants: { acme: { microsPerDay } } }), clock);
+    allowances.charge("acme", "micros", 50);
+    microsPerDay = 25;
+    expect(allowances.left("acme", "micros")).toBe(-25);
+    expect(allowances.take("acme", "micros", 1)).toMatchObject({ taken: false });
+    microsPerDay = 200;
+    expect(allowances.left("acme", "micros")).toBe(150);
+  });
+
+  it("hold at a gateway that was told once that there are none", async () => {
+    const clock = manualClock();
+    let tenants: QuotaRules["tenants"] = {};
+    const desk = createAllowanceLeases(new LocalAllowances(() => ({ tenants }), clock), clock);
+    const leased = new LeasedAllowances("g", async (request) => desk.lease({ ...request }), clock);
+    for (const meter of ["requests", "concurrency"] as const)
+      expect(await leased.take("acme", meter, 1)).toMatchObject({ taken: true });
+    tenants = { acme: { requestsPerSecond: 0.001, concurrency: 1 } };
+    await clock.advance(2000);
+    for (const meter of ["requests", "concurrency"] as const) {
+      await leased.take("acme", meter, 1);
+      expect(await leased.take("acme", meter, 1)).toMatchObject({ taken: false });
+    }
+    leased.close();
+  });
+});
+
 describe("limits that two gateways share", () => {
+  /** A gateway that has the allowances, and one that leases them, with this round trip in milliseconds. */
+  function pair(clock: ManualClock, rules: QuotaRules, awayMs: number, isUp = () => true) {
+    const leases = createAllowanceLeases(new LocalAllowances(() => rules, clock), clock);
+    const ask = async (request: unknown) => {
+      await new Promise<void>((resolve) => void clock.timer(awayMs, resolve));
+      if (!isUp()) throw new LongshoreError("unreachable", "transport", "away");
+      return leases.lease(JSON.parse(JSON.stringify(request)));
+    };
+    const leased = new LeasedAllowances("b", ask, clock);
+    const gateways = [leases.own, leased].map((allowances) =>
+      createQuotas({ clock, rules: () => rules, allowances }),
+    );
+    return { gateways, leased, leases };
+  }
+
+  it("are shared with the gateway that has them", async () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: { "*": { requestsPerSecond: 100 } } };
+    const forMs = 10_000;
+    const loads = pair(clock, rules, 2).gateways.map((quotas) =>
+      load(clock, quotas, { tenant: "heavy", everyMs: () => 1, forMs, runMs: 5 }),
+    );
+    const counts = (await clock.finish(Promise.all(loads))).map(({ length }) => length);
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    // The rate, and half a second's worth that was saved up.
+    expect(all).toBeLessThanOrEqual(forMs / 10 + 51);
+    expect(all).toBeGreaterThan((0.95 * forMs) / 10);
+    expect(Math.min(...counts) / all).toBeGreaterThan(0.3);
+  }, 120_000);
+
+  it.each([1, 3, 8])(
+    "of %i requests under way hold over both, and both get their part",
+    async (concurrency) => {
+      const clock = manualClock();
+      const rules: QuotaRules = { tenants: { "*": { concurrency } } };
+      const { gateways, leased } = pair(clock, rules, 2);
+      let [underWay, most] = [0, 0];
+      const forMs = 20_000;
+      const runMs = 30;
+      const flood = async (quotas: Quotas): Promise<number> => {
+        let done = 0;
+        const one = async (): Promise<void> => {
+          const entered = await quotas.enter(call(), "m", 0).catch(() => undefined);
+          if (!entered) return;
+          most = Math.max(most, ++underWay);
+          await new Promise<void>((resolve) => void clock.timer(runMs, resolve));
+          underWay--;
+          entered[Symbol.dispose]();
+          done++;
+        };
+        const all: Promise<void>[] = [];
+        for (const endMs = clock.nowMs() + forMs; clock.nowMs() < endMs;) {
+          for (let count = 0; count < concurrency; count++) all.push(one());
+          await new Promise<void>((resolve) => void clock.timer(6, resolve));
+        }
+        await Promise.all(all);
+        return done;
+      };
+      const counts = await clock.finish(Promise.all(gateways.map(flood)));
+      const all = counts.reduce((sum, count) => sum + count, 0);
+      expect(most).toBeLessThanOrEqual(concurrency);
+      expect(all / ((concurrency * forMs) / runMs)).toBeGreaterThan(0.5);
+      expect(Math.min(...counts) / all).toBeGreaterThan(0.25);
+      leased.close();
+    },
+    120_000,
+  );
+
+  it("of requests under way are free again after a gateway that had some has gone", async () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: { "*": { concurrency: 1 } } };
+    let up = true;
+    const { gateways, leased } = pair(clock, rules, 2, () => up);
+    const [first, second] = gateways;
+    const held = await clock.finish(second!.enter(call(), "m", 0));
+    await expect(clock.finish(first!.enter(call(), "m", 0))).rejects.toEqual(refused("1 requests under way"));
+    // A run that takes long keeps its part.
+    await clock.advance(60_000);
+    await expect(clock.finish(first!.enter(call(), "m", 0))).rejects.toEqual(refused("1 requests under way"));
+    up = false;
+    held[Symbol.dispose]();
+    await expect(clock.finish(second!.enter(call(), "m", 0))).rejects.toEqual(refused("does not answer"));
+    await clock.advance(10_000);
+    (await clock.finish(first!.enter(call(), "m", 0)))[Symbol.dispose]();
+    up = true;
+    await clock.advance(2000);
+    await expect(clock.finish(second!.enter(call(), "m", 0))).resolves.toBeDefined();
+    leased.close();
+  });
+
+  it("of micros a day begin anew at midnight, whatever was leased or set aside before", async () => {
+    const clock = manualClock();
+    const rules: QuotaRules = { tenants: { "*": { microsPerDay: 1000 } } };
+    const { gateways, leased } = pair(clock, rules, 2);
+    const second = gateways[1]!;
+    const before = await clock.finish(second.enter(call(), "m", 0));
+    await clock.advance(86_400_000);
+    let spent = 0;
+    const spend = (cost: number): void => {
+      spent += cost;
+      second.observer.record(charged(cost));
+    };
+    spend(5);
+    before[Symbol.dispose]();
+    for (let count = 0; count < 400; count++) {
+      const entered = await clock.finish(second.enter(call(), "m", 0).catch(() => undefined));
+      if (!entered) break;
+      spend(Math.min(7, entered.call.maxCostMicros ?? 0));
+      entered[Symbol.dispose]();
+    }
+    expect(spent).toBeLessThanOrEqual(1000);
+    expect(spent).toBeGreaterThan(800);
+    leased.close();
+  });
+
   /** Gateways that lease from a server with this round trip, in milliseconds. */
   function fleet(
     clock: ManualClock,

@@ -116,13 +116,19 @@ class ServerQuotas implements Quotas {
           answer = await allowances.take(tenant, meter, amount, least);
       }
       if (!answer.taken) throw this.#refusal(tenant, meter, answer);
-      if (meter === "micros") this.#reserve(tenant, answer.amount, ends);
-      // At its end a request returns the amount and is charged for its real use. The request count stays.
-      if (meter !== "requests") ends.push(() => allowances.charge(tenant, meter, -answer.amount));
-      return answer.amount;
+      const { amount: taken } = answer;
+      if (meter === "micros") this.#reserve(tenant, taken, ends);
+      // At its end a request returns the amount and is charged for its real use. The request count stays, and yesterday's budget is over.
+      const day = this.#day();
+      if (meter !== "requests")
+        ends.push(() => {
+          if (meter !== "micros" || day === this.#day()) allowances.charge(tenant, meter, -taken);
+        });
+      return taken;
     };
     try {
       this.#hold(tenant, limits.concurrency, ends);
+      if (limits.concurrency !== undefined) await take("concurrency", 1);
       if (limits.requestsPerSecond !== undefined) await take("requests", 1);
       if (limits.bytesPerSecond !== undefined) await take("bytes", bytes);
       const usual = this.#usualOf(tenant, model);
@@ -171,6 +177,11 @@ class ServerQuotas implements Quotas {
   #refusal(tenant: string, meter: Meter, { why, retryAfterMs }: Refused): LongshoreError {
     const waits = meter === "micros" && (this.#held.get(tenant) ?? 0) > 1;
     return refusal(tenant, why, waits ? Math.min(soonMs, retryAfterMs) : retryAfterMs);
+  }
+
+  /** Days since 1970, UTC. */
+  #day(): number {
+    return Math.floor(this.#parts.clock.wallMs() / dayMs);
   }
 
   #hold(tenant: string, most: number | undefined, ends: (() => void)[]): void {
