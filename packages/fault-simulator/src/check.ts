@@ -149,7 +149,7 @@ const unloadedMs = 5000;
  * The same of servers that are found in a directory, where the directory server or the server was in trouble: until it joined again and
  * readers heard of it. A lease, the longest pause between two tries, and a reader's turn.
  */
-const joinMs = 34_000;
+const joinMs = 24_000;
 
 /** No request fails where a server that could have answered was whole for the last half of its deadline. */
 function alive(run: WorldRun): Violation[] {

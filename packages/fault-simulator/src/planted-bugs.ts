@@ -234,7 +234,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "renewals-too-late",
     about: "Servers renew their leases after these are over.",
-    search: "nextMs = (reply.leaseMs / 3) * (0.8 + 0.2 * random.next());",
+    search: "nextMs = mostMs * (0.8 + 0.2 * random.next());",
     replace: "nextMs = reply.leaseMs * (1.2 + 0.2 * random.next());",
     tests: ["directory.test.ts"],
     testsFirst: true,

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
 
@@ -94,5 +94,30 @@ it(
     expect(await send(address, { id: "keyed", add: 1, key: "second" })).toEqual({ total: 13 });
     expect(await send(address, { id: "keyed", add: 1, key: "third" })).toEqual({ total: 14 });
     expect(await send(address, { id: "never", add: 1 })).toEqual({ status: 400, reason: "sequence-unknown" });
+  },
+);
+
+it(
+  "a gateway that was killed resumes the sequences of servers that join it, as soon as these are back",
+  { timeout: 600_000 },
+  async () => {
+    const start = (port = "0"): Promise<ServerProcess> =>
+      listening("gateway", "--port", port, "--data-class", "internal");
+    const before = await start();
+    const { address } = before;
+    const listed = async (): Promise<number> => {
+      const reply = await fetch(`${address}/v2/directory`);
+      return ((await reply.json()) as { readonly records: readonly unknown[] }).records.length;
+    };
+    for (const _ of [1, 2]) await listening("serve", folder, "--port", "0", "--join", address);
+    await vi.waitFor(async () => expect(await listed()).toBe(2), 60_000);
+    expect(await send(address, { id: "joined", add: 1, start: true })).toEqual({ total: 1 });
+    before.stop("SIGKILL");
+    await before.exited;
+    await start(new URL(address).port);
+    expect(await send(address, { id: "joined", add: 1 })).toEqual({ total: 2 });
+    const told = (await (await fetch(`${address}/v2/directory`)).json()) as object;
+    expect(told).not.toHaveProperty("settling");
+    expect(await listed()).toBe(2);
   },
 );

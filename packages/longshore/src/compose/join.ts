@@ -91,6 +91,12 @@ async function served({ endpoint, repository, pending }: Joining["served"]): Pro
 }
 
 /**
+ * How long the connection to a directory server is kept, in milliseconds: over the pauses between renewals, so that its end tells that the
+ * directory server ended, and shorter than Longshore servers keep theirs.
+ */
+const keepAliveMs = 25_000;
+
+/**
  * How the directory server of a directory is reached; nothing is connected yet. Throws `invalid-configuration` for an address that is none
  * and for credentials that are not to be sent there.
  */
@@ -103,7 +109,7 @@ export async function openJoin(
     const keys = operatorKeys === undefined ? {} : { ring: operatorRing(operatorKeys) };
     return natsDirectoryServer(address, { ...shown, ...keys });
   }
-  return httpTransport({ address, clock, ...transportShown({ credentials, tls }) });
+  return httpTransport({ address, clock, keepAliveMs, ...transportShown({ credentials, tls }) });
 }
 
 /** Joins a directory over a transport, and stays until it is disposed, which closes the transport. */

@@ -17,6 +17,8 @@ export interface ConnectionPoolOptions extends ExchangeLimits {
   readonly maxConnections: number;
   readonly keepAliveMs: number;
   readonly connector: buildConnector.BuildOptions;
+  /** Called when the server ends a connection without a request on it. */
+  readonly lost?: () => void;
 }
 
 /** Kept connections to one server, the last used first, and requests that wait for one. */
@@ -45,8 +47,9 @@ export class ConnectionPool {
         this.#free.push(connection);
         this.#next();
       },
-      gone: (connection) => {
+      gone: (connection, byPeer) => {
         this.#all.delete(connection);
+        if (byPeer && !this.#closed) options.lost?.();
         const at = this.#free.indexOf(connection);
         if (at >= 0) this.#free.splice(at, 1);
         this.#next();

@@ -15,8 +15,8 @@ export interface Http1ClientParts {
   readonly keepAliveMs: number;
   /** The connection can take the next exchange. */
   free(connection: Http1ClientConnection): void;
-  /** The connection ended and takes no exchange any more. */
-  gone(connection: Http1ClientConnection): void;
+  /** The connection ended and takes no exchange any more. `byPeer`: the other side ended it, without an exchange on it. */
+  gone(connection: Http1ClientConnection, byPeer: boolean): void;
 }
 
 /**
@@ -45,9 +45,9 @@ export class Http1ClientConnection {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-    this.#client.on("disconnect", () => {
-      // An exchange that was not written yet goes on with a new socket.
-      if (!this.#exchange) this.end();
+    this.#client.on("disconnect", (_origin, _targets, error) => {
+      // An exchange that was not written yet goes on with a new socket. Undici's own error tells of its idle limit.
+      if (!this.#exchange) this.#ended(null, error.code !== "UND_ERR_INFO");
     });
   }
 
@@ -95,13 +95,17 @@ export class Http1ClientConnection {
 
   /** Ends the connection, and the exchange on it with `why`. */
   end(why?: LongshoreError): void {
+    this.#ended(why ?? null, false);
+  }
+
+  #ended(why: LongshoreError | null, byPeer: boolean): void {
     if (this.#over) return;
     this.#over = true;
     this.#exchange = undefined;
     // A socket that is still connecting is not undici's yet.
     if (!this.#connected) this.#socket?.destroy();
-    this.#client.destroy(why ?? null).catch(() => undefined);
-    this.#parts.gone(this);
+    this.#client.destroy(why).catch(() => undefined);
+    this.#parts.gone(this, byPeer);
   }
 
   readonly #connect: buildConnector.connector = (options, done) => {

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { readBody, seededRandom, type WireRequest } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import { listen } from "@longshore/server";
@@ -140,6 +140,35 @@ describe("http transport against servers that misbehave", () => {
     const once: WireRequest = { ...get, method: "POST" };
     await expect(transport.send(once, call)).rejects.toMatchObject({ reason: "unreachable" });
     await transport.close();
+  });
+
+  it("tells that the server ended a kept connection, and not that its own idle time did", async () => {
+    const [closed, address] = [
+      new Set<Socket>(),
+      await peer(answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")),
+    ];
+    const lost: string[] = [];
+    const kept = async (keepAliveMs: number, name: string) => {
+      const transport = httpTransport({ address, clock: systemClock(), keepAliveMs });
+      const told = new Promise<void>((resolve) => {
+        transport.watchLost?.(() => {
+          lost.push(name);
+          resolve();
+        });
+      });
+      await readBody((await transport.send(get, call)).body, limits);
+      const socket = [...sockets].at(-1)!;
+      socket.once("close", () => closed.add(socket));
+      return { transport, told, socket };
+    };
+    const brief = await kept(50, "its own idle time");
+    await vi.waitFor(() => expect(closed).toContain(brief.socket), 30_000);
+    const long = await kept(60_000, "the server");
+    long.socket.destroy();
+    await long.told;
+    expect(lost).toEqual(["the server"]);
+    await brief.transport.close();
+    await long.transport.close();
   });
 
   it("calls other bytes than HTTP a bad reply", async () => {

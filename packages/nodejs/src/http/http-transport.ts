@@ -83,10 +83,14 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const address = url.origin;
   const connector = { ...tls, ...(localAddress === undefined ? {} : { localAddress }) };
   const limits = { clock, address, connectTimeoutMs, idleTimeoutMs };
+  const watchers = new Set<() => void>();
+  const tellLost = (): void => {
+    for (const lost of watchers) lost();
+  };
   let pool: ConnectionPool | undefined;
   // Of ten thousand servers most are never asked.
   const pooled = (): ConnectionPool =>
-    (pool ??= new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector }));
+    (pool ??= new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector, lost: tellLost }));
   let closed = false;
   const check = ({ abort }: Call): void => {
     if (closed) throw unreachable(address, "the transport is closed");
@@ -119,6 +123,11 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       });
     },
     connecting: () => pooled().connecting(),
+    watchLost(lost) {
+      const own = (): void => lost();
+      watchers.add(own);
+      return { [Symbol.dispose]: () => void watchers.delete(own) };
+    },
     async close(): Promise<void> {
       closed = true;
       pool?.close();

@@ -223,14 +223,15 @@ export const schemas: Readonly<Record<string, JsonSchema>> = {
         description: "The endpoint's own statement: address, zone, trust, serves",
       },
       signed: { type: "object", description: "The operator's entry with its signature" },
+      earlier: ref("EarlierReply"),
     },
     ["schemaVersion", "id", "statement"],
   ),
-  JoinReply: object({ schemaVersion: { const: 1 }, leaseMs: whole, packages: list(text) }, [
-    "schemaVersion",
-    "leaseMs",
-    "packages",
-  ]),
+  EarlierReply: object({ instance: text, members: whole }, ["instance", "members"]),
+  JoinReply: object(
+    { schemaVersion: { const: 1 }, leaseMs: whole, packages: list(text), earlier: ref("EarlierReply") },
+    ["schemaVersion", "leaseMs", "packages"],
+  ),
   LeaveRequest: object({ id: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" } }, ["id"]),
   LeaseRequest: object(
     {

@@ -855,9 +855,162 @@ describe("joinDirectory", () => {
     expect(there()).toBe(0);
     const states = events.flatMap((event) => (event.kind === "directory-state" ? [event.state] : []));
     expect(states).toEqual(["out of touch", "in touch", "out of touch", "in touch"]);
-    expect(replies).toEqual([{ schemaVersion: 1, leaseMs: 3000, packages: [] }]);
+    const earlier = { instance: "i1", members: 1 };
+    expect(replies).toEqual([{ schemaVersion: 1, leaseMs: 3000, packages: [], earlier }]);
     registry[Symbol.dispose]();
     expect(clock.armed()).toBe(0);
+  });
+
+  describe("after a restart of the directory server", () => {
+    const leaseMs = 15_000;
+    const request = async () => ({ tier: "edge" as const, statement: { address: "http://127.0.0.1:9" } });
+
+    /** Members of a directory server that can be restarted, with the notice that a connection was lost or without. */
+    function fleet(ids: readonly string[], noticed = false) {
+      const clock = manualClock(1000);
+      const start = (instance: string): Registry =>
+        createRegistry({ clock, instance, codecs, leaseMs, admits: { zone: "eu", trust: "listed" } });
+      let server: Registry | undefined = start("i0");
+      let restarts = 0;
+      let joins = 0;
+      const lost = new Set<() => void>();
+      const handler: Handler = async (...given) => {
+        if (!server) throw new Error("away");
+        joins++;
+        return deskHandler(server)(...given);
+      };
+      const watchLost = (own: () => void): Disposable => {
+        lost.add(own);
+        return { [Symbol.dispose]: () => void lost.delete(own) };
+      };
+      const transport = memoryTransport(handler, { clock });
+      const join = (id: string, at: number): Membership =>
+        joinDirectory({
+          transport: noticed ? { ...transport, watchLost } : transport,
+          clock,
+          random: seededRandom(5 + at),
+          observer: silentObserver,
+          name: "http://directory",
+          id,
+          request,
+        });
+      const members = ids.map(join);
+      return {
+        clock,
+        members,
+        join,
+        break: () => lost.forEach((own) => own()),
+        kill() {
+          server?.[Symbol.dispose]();
+          server = undefined;
+          for (const own of lost) own();
+        },
+        start: () => (server = start(`i${++restarts}`)),
+        /** Whether the directory settles, and how many members it lists. */
+        state: () => {
+          const { settling, records } = server!.list(undefined);
+          return { settling: settling === true, listed: records.length };
+        },
+        get joins() {
+          return joins;
+        },
+        async close() {
+          for (const one of members) await one[Symbol.asyncDispose]();
+          server?.[Symbol.dispose]();
+          expect(clock.armed()).toBe(0);
+        },
+      };
+    }
+
+    it("the grace time ends as soon as all earlier members are back, after a renewal's time", async () => {
+      const own = fleet(["a", "b", "c"]);
+      await own.clock.advance(40_000);
+      expect(own.state()).toEqual({ settling: false, listed: 3 });
+      own.kill();
+      await own.clock.advance(100);
+      own.start();
+      await own.clock.advance(5900);
+      expect(own.state()).toEqual({ settling: true, listed: 3 });
+      await own.clock.advance(200);
+      expect(own.state()).toEqual({ settling: false, listed: 3 });
+      await own.close();
+    });
+
+    it("the grace time lasts a lease while a member is missing, also after a second restart", async () => {
+      const own = fleet(["a", "b", "c"]);
+      await own.clock.advance(40_000);
+      own.kill();
+      await own.members[2]![Symbol.asyncDispose]();
+      own.start();
+      await own.clock.advance(14_800);
+      expect(own.state()).toEqual({ settling: true, listed: 2 });
+      // It has settled nothing yet: who came back was told of the one that is missing.
+      own.kill();
+      own.start();
+      await own.clock.advance(14_800);
+      expect(own.state()).toEqual({ settling: true, listed: 2 });
+      await own.clock.advance(400);
+      expect(own.state()).toEqual({ settling: false, listed: 2 });
+      await own.close();
+    });
+
+    it("the grace time of a directory server that none knows from before lasts a lease", async () => {
+      const own = fleet(["a"]);
+      await own.clock.advance(14_900);
+      expect(own.state()).toEqual({ settling: true, listed: 1 });
+      await own.clock.advance(200);
+      expect(own.state()).toEqual({ settling: false, listed: 1 });
+      await own.close();
+    });
+
+    it("members come back within a third of a lease however long it was away", async () => {
+      const own = fleet(["a", "b", "c"]);
+      await own.clock.advance(40_000);
+      own.kill();
+      await own.clock.advance(3_600_000);
+      own.start();
+      await own.clock.advance(leaseMs / 3);
+      expect(own.state().listed).toBe(3);
+      await own.close();
+    });
+
+    it("members whose connections it ended join again at once, and not all at the same moment", async () => {
+      const own = fleet(["a", "b", "c", "d"], true);
+      await own.clock.advance(40_000);
+      own.kill();
+      own.start();
+      await own.clock.advance(30);
+      expect(own.state().listed).toBeLessThan(4);
+      await own.clock.advance(400);
+      expect(own.state().listed).toBe(4);
+      await own.close();
+    });
+
+    it("members come back within a second after it was away for some seconds", async () => {
+      for (let awayMs = 1000; awayMs <= 5000; awayMs += 500) {
+        const own = fleet(["a", "b", "c", "d"], true);
+        await own.clock.advance(40_000);
+        own.kill();
+        await own.clock.advance(awayMs);
+        own.start();
+        await own.clock.advance(1000 + awayMs / 16);
+        expect(own.state().listed).toBe(4);
+        await own.close();
+      }
+    });
+
+    it("a directory that ends connections and goes on is not joined at once each time", async () => {
+      const own = fleet(["a"], true);
+      await own.clock.advance(40_000);
+      const before = own.joins;
+      for (let second = 0; second < 30; second++) {
+        own.break();
+        await own.clock.advance(1000);
+      }
+      // Two leases: six renewals, and one more for each lease.
+      expect(own.joins - before).toBeLessThan(12);
+      await own.close();
+    });
   });
 
   it("renews at least three times within each lease", async () => {

@@ -11,6 +11,14 @@ import {
   statementFrom,
 } from "./entry.ts";
 
+/** The last reply to a member, which the member brings back: so a directory server that restarted learns which members are missing. */
+export interface EarlierReply {
+  /** The directory server that gave it: another one after a restart. */
+  readonly instance: string;
+  /** The number of its members at that time, this one included. */
+  readonly members: number;
+}
+
 /** Request of an endpoint to join a directory, or to renew its lease. */
 export interface JoinRequest {
   readonly schemaVersion: 1;
@@ -20,6 +28,8 @@ export interface JoinRequest {
   readonly signed?: Signed<DirectoryEntry>;
   /** Used if the operator states none. */
   readonly tier?: Tier;
+  /** Undefined before the first reply. */
+  readonly earlier?: EarlierReply;
 }
 
 /** The reply to a join request. */
@@ -29,6 +39,8 @@ export interface JoinReply {
   readonly leaseMs: number;
   /** Digests of the manifests of the packages that the operator assigns to the endpoint. */
   readonly packages: readonly string[];
+  /** For the next renewal. Undefined: this directory remembers its members itself. */
+  readonly earlier?: EarlierReply;
 }
 
 /** The endpoints of a directory, or the changes to them. */
@@ -47,12 +59,18 @@ export interface DirectoryPage {
 
 const { fields, readFlag, list, optional, readText, readWhole, readWord } = read;
 
+const earlierFrom: Reader<EarlierReply> = fields({
+  instance: readText(64),
+  members: readWhole(0, 1_000_000),
+});
+
 export const joinRequestFrom: Reader<JoinRequest> = fields({
   schemaVersion: readWord(1),
   id: endpointIdFrom,
   statement: statementFrom,
   signed: optional(signedEntryFrom),
   tier: optional(readWord("device", "edge", "cloud")),
+  earlier: optional(earlierFrom),
 });
 
 export const leaveRequestFrom: Reader<{ readonly id: EndpointId }> = fields({ id: endpointIdFrom });
@@ -61,6 +79,7 @@ export const joinReplyFrom: Reader<JoinReply> = fields({
   schemaVersion: readWord(1),
   leaseMs: readWhole(100, 86_400_000),
   packages: list(readText(80), 256),
+  earlier: optional(earlierFrom),
 });
 
 /** Parses a page without its records. */

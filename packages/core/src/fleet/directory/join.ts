@@ -7,7 +7,7 @@ import {
   type Random,
 } from "../../words/base/index.ts";
 import { type AskParts, askJson } from "./exchange.ts";
-import { type JoinReply, type JoinRequest, joinReplyFrom } from "./join-json.ts";
+import { type EarlierReply, type JoinReply, type JoinRequest, joinReplyFrom } from "./join-json.ts";
 
 /** Parameters for joining a directory. */
 export interface JoinParts extends AskParts {
@@ -29,11 +29,19 @@ export interface Membership extends AsyncDisposable {
 /** The first pause after a failure, in milliseconds. */
 const firstPauseMs = 500;
 /** The longest pause before the directory has stated its lease. A directory server waits longer than this before it removes an endpoint. */
-const longestPauseMs = 15_000;
+const longestPauseMs = 5000;
+/** A pause is no longer than this share of the time since the directory was reached, or than this: most restarts are over in seconds. */
+const pauseRatio = 0.25;
+const shortPauseMs = 1000;
+/** Renewals within a lease; a pause after a failure is no longer than the time between two. */
+const renewalsPerLease = 3;
+/** The longest time between a lost connection and the next request, in milliseconds. It is random, so that endpoints do not join all at once. */
+const noticeMs = 400;
 
 /**
  * Joins a directory over the network and stays: it renews three times within each lease, at random moments so that endpoints do not
- * synchronise. If the directory is unreachable it retries after 0.5 s, then doubles the pause up to a lease. Disposing leaves.
+ * synchronise. If the directory is unreachable it retries after 0.5 s, then ever more slowly, up to a third of a lease. Where the transport
+ * tells that the directory closed its connection, as it does when its process ends, it joins again at once. Disposing leaves.
  */
 export function joinDirectory(parts: JoinParts): Membership {
   const { clock, random, observer, id, name } = parts;
@@ -42,11 +50,18 @@ export function joinDirectory(parts: JoinParts): Membership {
   let pauseMs = firstPauseMs;
   let mostMs = longestPauseMs;
   let joinedAtMs = -Infinity;
+  /** Time of the first failure since the last success. */
+  let awaySinceMs: number | undefined;
   // It may be listed after its first request, even if the reply is lost or late.
   let asked = false;
   let state: "in touch" | "out of touch" | undefined;
   let asking: Promise<void> = Promise.resolve();
   let answer = "";
+  let earlier: EarlierReply | undefined;
+  /** It joins since its connection was lost. */
+  let noticed = false;
+  /** A directory, or a proxy before it, that ends connections while it goes on does not make it join each time. */
+  let noticesFromMs = -Infinity;
 
   function noted(now: "in touch" | "out of touch", because: string): void {
     if (state === now) return;
@@ -68,7 +83,12 @@ export function joinDirectory(parts: JoinParts): Membership {
     timer = undefined;
     let nextMs: number;
     try {
-      const request: JoinRequest = { schemaVersion: 1, id, ...(await parts.request()) };
+      const request: JoinRequest = {
+        schemaVersion: 1,
+        id,
+        ...(await parts.request()),
+        ...(earlier ? { earlier } : {}),
+      };
       if (closed) return;
       asked = true;
       // A request is plain data. Its reply is always awaited: an aborted request may still join, even after the leave.
@@ -77,16 +97,23 @@ export function joinDirectory(parts: JoinParts): Membership {
       noted("in touch", `${id} joined`);
       joinedAtMs = clock.nowMs();
       pauseMs = firstPauseMs;
-      mostMs = reply.leaseMs;
-      const text = JSON.stringify(reply);
+      awaySinceMs = undefined;
+      mostMs = reply.leaseMs / renewalsPerLease;
+      if (noticed && earlier?.instance === reply.earlier?.instance)
+        noticesFromMs = clock.nowMs() + reply.leaseMs;
+      noticed = false;
+      ({ earlier } = reply);
+      const text = JSON.stringify({ ...reply, earlier: undefined });
       if (text !== answer) parts.answered?.(reply);
       answer = text;
-      nextMs = (reply.leaseMs / 3) * (0.8 + 0.2 * random.next());
+      nextMs = mostMs * (0.8 + 0.2 * random.next());
     } catch (thrown) {
       if (closed) return;
       noted("out of touch", LongshoreError.from(thrown, "transport", `joining ${name}`).message);
       nextMs = pauseMs * (0.5 + 0.5 * random.next());
-      pauseMs = Math.min(mostMs, 2 * pauseMs);
+      awaySinceMs ??= clock.nowMs();
+      const longestMs = Math.max(shortPauseMs, pauseRatio * (clock.nowMs() - awaySinceMs));
+      pauseMs = Math.min(mostMs, 2 * pauseMs, longestMs);
     }
     if (!closed) timer = clock.timer(nextMs, turn);
   }
@@ -94,6 +121,12 @@ export function joinDirectory(parts: JoinParts): Membership {
   const turn = (): void => {
     asking = asking.then(ask);
   };
+  const notices = parts.transport.watchLost?.(() => {
+    if (closed || !timer || clock.nowMs() < noticesFromMs) return;
+    noticed = true;
+    timer[Symbol.dispose]();
+    timer = clock.timer(noticeMs * random.next(), turn);
+  });
   turn();
 
   return {
@@ -101,6 +134,7 @@ export function joinDirectory(parts: JoinParts): Membership {
     async [Symbol.asyncDispose]() {
       if (closed) return;
       closed = true;
+      notices?.[Symbol.dispose]();
       timer?.[Symbol.dispose]();
       await asking;
       if (!asked) return;

@@ -11,6 +11,7 @@ import { claimedAlias } from "./alias-records.ts";
 import type { DirectoryEntry, DirectoryRecord } from "./entry.ts";
 import {
   type DirectoryPage,
+  type EarlierReply,
   type JoinReply,
   joinRequestFrom,
   type JoinRequest,
@@ -39,7 +40,8 @@ export interface RegistryParts extends RecordRules {
   readonly aliases?: () => readonly Json[];
   /**
    * Time after a start during which no endpoint counts as gone, in milliseconds. Earlier members get time to join again, and network
-   * readers continue with their last state. Default: two leases, the longest retry pause of a joining endpoint plus one.
+   * readers continue with their last state. Default: one lease, in which each member tries to join three times. It ends early after a
+   * restart once all earlier members are back.
    */
   readonly graceMs?: number;
   /**
@@ -83,13 +85,20 @@ const confirmMs = 2000;
 const looksPerLease = 8;
 /** Without any renewal for this share of a lease, the registry is out of its members' reach. */
 const heardRatio = 0.5;
+/** The share of a lease within which each earlier member that reaches this registry has tried to join again: a renewal's time and some more. */
+const roundRatio = 0.4;
 const forever = { notBeforeMs: 0, notAfterMs: 253_402_300_799_999 };
 
 /** Starts without members. Leases use `clock`. */
 export function createRegistry(parts: RegistryParts): Registry {
   const { clock, instance, leaseMs = 15_000, admits, ring, codecs, maxRecords } = parts;
-  const { graceMs = 2 * leaseMs, remembered = false, expectsMembers = true } = parts;
-  const settledAtMs = clock.nowMs() + graceMs;
+  const { graceMs = leaseMs, remembered = false, expectsMembers = true } = parts;
+  const startedMs = clock.nowMs();
+  let settledAtMs = startedMs + graceMs;
+  /** Members from before the restart that joined again, and the most members that one of them was told of. */
+  const back = new Set<EndpointId>();
+  let expected = 0;
+  let round: Disposable | undefined;
   const records = recordsOf({
     codecs,
     ...(ring ? { ring } : {}),
@@ -119,6 +128,27 @@ export function createRegistry(parts: RegistryParts): Registry {
     if (settling || !sink || settlesInMs <= 0) return;
     sink.settling(true);
     settling = clock.timer(settlesInMs, () => sink?.settling(false));
+  }
+
+  /** Notes that a member from before a restart is back. */
+  function returned(id: EndpointId, earlier: EarlierReply | undefined): void {
+    const nowMs = clock.nowMs();
+    if (!earlier || earlier.instance === instance || nowMs >= settledAtMs) return;
+    back.add(id);
+    expected = Math.max(expected, earlier.members);
+    // A member that joined last, and of which the others were not told, tries within this time.
+    const roundMs = startedMs + roundRatio * leaseMs - nowMs;
+    if (roundMs <= 0) settleIfComplete();
+    else round ??= clock.timer(roundMs, settleIfComplete);
+  }
+
+  /** Ends the grace time if all earlier members are back. */
+  function settleIfComplete(): void {
+    const nowMs = clock.nowMs();
+    if (back.size < expected || nowMs >= settledAtMs) return;
+    settledAtMs = nowMs;
+    if (settling) sink?.settling(false);
+    settling?.[Symbol.dispose]();
   }
 
   function refuse(message: string): never {
@@ -279,7 +309,10 @@ export function createRegistry(parts: RegistryParts): Registry {
         expectMembers();
         sink?.put(record);
       }
-      return { schemaVersion: 1, leaseMs, packages: packages ?? [] };
+      returned(id, request.earlier);
+      // Until all are back, the number from before counts.
+      const most = Math.max(members.size, clock.nowMs() < settledAtMs ? expected : 0);
+      return { schemaVersion: 1, leaseMs, packages: packages ?? [], earlier: { instance, members: most } };
     },
     leave(raw, tenant) {
       const { id } = leaveRequestFrom(raw, "the request");
@@ -337,6 +370,7 @@ export function createRegistry(parts: RegistryParts): Registry {
       confirming?.[Symbol.dispose]();
       settling?.[Symbol.dispose]();
       looking?.[Symbol.dispose]();
+      round?.[Symbol.dispose]();
       for (const { lease } of members.values()) lease[Symbol.dispose]();
       members.clear();
     },

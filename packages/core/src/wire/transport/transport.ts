@@ -116,6 +116,8 @@ export interface Transport {
   send(request: WireRequest, call: Call, acknowledged?: (bytes: number) => void): Promise<WireResponse>;
   /** The wait of the next request on its connection; undefined if an open one is free and was in use. Absent: it is not known. */
   readonly connecting?: () => Connecting | undefined;
+  /** Calls `lost` when the peer ends a connection without a request on it, as it does when its process ends. Absent: it is not known. */
+  readonly watchLost?: (lost: () => void) => Disposable;
   close(): Promise<void>;
 }
 
