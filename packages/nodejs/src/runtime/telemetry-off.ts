@@ -1,4 +1,3 @@
-import { LongshoreError } from "@longshore/core";
 import { isMainThread } from "node:worker_threads";
 
 /** Environment variable that ONNX Runtime reads when its native library starts. */
@@ -24,14 +23,12 @@ export function disableTelemetry(): void {
 
 /**
  * Call this before the native library loads. It turns telemetry off in the main thread. A worker thread has its copy of the
- * environment from the thread that started it. Throws `unsupported` if the variable is missing there.
+ * environment from the thread that started it. Throws if the variable is missing there; the runner makes `unsupported` of that.
  */
 export function requireTelemetryOff(): void {
   disableTelemetry();
   if (process.env[telemetryVariable]) return;
-  throw new LongshoreError(
-    "unsupported",
-    "execute",
+  throw new Error(
     `a worker thread cannot turn off the telemetry of ONNX Runtime; start the program with ${telemetryVariable}=1, ` +
       "or create a runtime in the main thread before the worker thread starts",
   );
