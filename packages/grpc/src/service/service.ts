@@ -1,25 +1,32 @@
 import { LongshoreError } from "@longshore/core";
 import { demandSomebody, failureOf, type ServerCall, type ServiceParts } from "./call.ts";
-import { controlMethods, type ControlMethod } from "./control.ts";
-import { healthMethods } from "./health.ts";
+import type { ControlMethod } from "./control.ts";
 import { modelInfer } from "./infer.ts";
 import { serveMethod } from "./serve-method.ts";
 import { type GrpcStatus, statusOf } from "./status.ts";
 import { modelStreamInfer } from "./stream-infer.ts";
 
-const services: Readonly<Record<string, Readonly<Record<string, ControlMethod>>>> = {
-  "inference.GRPCInferenceService": {
-    ...controlMethods,
-    ModelInfer: modelInfer,
-    ModelStreamInfer: modelStreamInfer,
-  },
-  "grpc.health.v1.Health": healthMethods,
+/** Methods of a service. */
+type Methods = Readonly<Record<string, ControlMethod>>;
+
+const inferMethods: Methods = { ModelInfer: modelInfer, ModelStreamInfer: modelStreamInfer };
+
+/**
+ * Methods that need the protocol's message descriptors. The first call of one imports them: they take a tenth of a server's time to start,
+ * and inference reads its messages without them.
+ */
+const describedMethods: Readonly<Record<string, () => Promise<Methods>>> = {
+  "inference.GRPCInferenceService": async () => (await import("./control.ts")).controlMethods,
+  "grpc.health.v1.Health": async () => (await import("./health.ts")).healthMethods,
 };
 
-function methodOf(path: string): ControlMethod | undefined {
+async function methodOf(path: string): Promise<ControlMethod | undefined> {
   const [root, service = "", name = "", ...more] = path.split("/");
-  const methods = root === "" && Object.hasOwn(services, service) ? services[service] : undefined;
-  return methods && more.length === 0 && Object.hasOwn(methods, name) ? methods[name] : undefined;
+  if (root !== "" || more.length > 0 || !Object.hasOwn(describedMethods, service)) return undefined;
+  if (service === "inference.GRPCInferenceService" && Object.hasOwn(inferMethods, name))
+    return inferMethods[name];
+  const methods = await describedMethods[service]?.();
+  return methods && Object.hasOwn(methods, name) ? methods[name] : undefined;
 }
 
 /** A sender without identity is not told which methods exist. */
@@ -40,7 +47,7 @@ export function createService(parts: ServiceParts): Service {
     try {
       const other = parts.methods?.get(served.path);
       if (other) return await serveMethod(other, served);
-      const method = methodOf(served.path) ?? noMethod;
+      const method = (await methodOf(served.path)) ?? noMethod;
       return await method(parts, served);
     } catch (thrown) {
       return statusOf(failureOf(parts, thrown, served.call, "answering the call"));

@@ -13,8 +13,7 @@ order.push(
   "Other",
 );
 
-function groupOf(option: Option, common: ReadonlySet<string>): string {
-  const attribute = option.attributeName();
+function groupOf(attribute: string, common: ReadonlySet<string>): string {
   if (common.has(attribute)) return "Common";
   if (endpointOptions.includes(attribute)) return "Endpoints";
   return titles.get(attribute) ?? "Other";
@@ -22,17 +21,23 @@ function groupOf(option: Option, common: ReadonlySet<string>): string {
 
 /** Groups the options of a command in its help, the five most common ones first. */
 export function groupHelp(command: Command): Command {
-  const ranked = commonOptions.filter((name) =>
-    command.options.some((option) => option.attributeName() === name),
-  );
+  // Commander derives the attribute from the flags at each call.
+  const options = (command.options as Option[]).map((option) => ({
+    option,
+    attribute: option.attributeName(),
+  }));
+  const attributes = new Set(options.map(({ attribute }) => attribute));
+  const ranked = commonOptions.filter((name) => attributes.has(name));
   const common = new Set(ranked.slice(0, 5));
-  for (const option of command.options) option.helpGroup(`${groupOf(option, common)}:`);
-  const rank = (option: Option): number => {
-    const group = order.indexOf(groupOf(option, common));
-    const at = ranked.indexOf(option.attributeName());
-    return group * 100 + (at === -1 ? 99 : at);
-  };
+  const sorted = options
+    .map(({ option, attribute }) => {
+      const group = groupOf(attribute, common);
+      option.helpGroup(`${group}:`);
+      const at = ranked.indexOf(attribute);
+      return { option, rank: order.indexOf(group) * 100 + (at === -1 ? 99 : at) };
+    })
+    .sort((a, b) => a.rank - b.rank);
   // Commander lists groups in the order of their first options, and has no other way to order them.
-  (command.options as Option[]).sort((a, b) => rank(a) - rank(b));
+  (command.options as Option[]).splice(0, sorted.length, ...sorted.map(({ option }) => option));
   return command;
 }
