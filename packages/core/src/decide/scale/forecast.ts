@@ -6,6 +6,9 @@
  * when that window has passed. The one with the least error of late is believed, and its error is the spread of the belief: a forecast
  * that was often wrong asks for more endpoints, without a margin that someone has to tune.
  *
+ * Two limits keep the spread within what was seen. A forecast of less than one request is not judged: the first requests after silence
+ * exceed it by any factor, and such a factor says nothing of the next window. And no rate is believed beyond a fixed multiple of the busiest window.
+ *
  * Invariant: nothing but counts that were seen decides, so a replay of the same counts gives the same belief.
  */
 
@@ -16,8 +19,10 @@ const windowSteps = 3;
 /** Half-lives of averages and of fitted lines, in steps. */
 const averages = [3, 12, 60];
 const lines = [12, 36, 120];
-/** A line is continued at most by this share of its level, in either direction. */
+/** A line is continued at most by this share of its level, in either direction, and no rate is believed further above the busiest window. */
 const mostTrend = 2;
+/** Forecasts of fewer requests in a window are not judged. */
+const leastJudged = 1;
 /** Half-life of the judgement, in steps (10 minutes). */
 const judgedSteps = 120;
 /** Error of the logarithm before any forecast was judged. */
@@ -79,16 +84,20 @@ class Expert {
     const due = horizon + windowSteps - 1;
     if (this.#open.length > due) {
       const forecast = this.#open.shift() ?? 0;
-      const error = Math.log((actual + 1) / (forecast + 1));
-      // Chance alone moves counts by this much; waits include it already.
-      const chance = 1 / (forecast + 1);
-      const keep = decay(judgedSteps);
-      // Only requests that were not foreseen have to be provided for; symmetric errors are so half the time.
-      this.#squares = keep * this.#squares + (error > 0 ? 2 * Math.max(0, error ** 2 - chance) : 0);
-      this.#judged = keep * this.#judged + 1;
+      if (forecast >= leastJudged) this.#judge(forecast, actual);
     }
     this.#open.push(windowSteps * this.rate(horizon + (windowSteps - 1) / 2));
     while (this.#open.length > due + 1) this.#open.shift();
+  }
+
+  #judge(forecast: number, actual: number): void {
+    const error = Math.log((actual + 1) / (forecast + 1));
+    // Chance alone moves counts by this much; waits include it already.
+    const chance = 1 / (forecast + 1);
+    const keep = decay(judgedSteps);
+    // Only requests that were not foreseen have to be provided for; symmetric errors are so half the time.
+    this.#squares = keep * this.#squares + (error > 0 ? 2 * Math.max(0, error ** 2 - chance) : 0);
+    this.#judged = keep * this.#judged + 1;
   }
 
   /** Variance of the logarithm of its forecasts. */
@@ -128,6 +137,8 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
   let weight = 20;
   let step: number | undefined;
   let count = 0;
+  /** Requests of the busiest window; fades as the judgement does. */
+  let busiest = 0;
 
   const close = (): void => {
     const horizon = Math.max(1, Math.ceil(aheadMs() / stepMs));
@@ -141,6 +152,7 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
     recent.push(count);
     if (recent.length > windowSteps) recent.shift();
     const window = recent.reduce((sum, one) => sum + one, 0);
+    busiest = Math.max(window, decay(judgedSteps) * busiest);
     for (const expert of experts) {
       expert.seen(count);
       expert.judge(window, horizon);
@@ -167,7 +179,8 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
       const horizon = Math.max(1, Math.ceil(aheadMs() / stepMs));
       const rate = ((best?.rate(horizon + (windowSteps - 1) / 2) ?? 0) * 1000) / stepMs;
       const deviation = Math.sqrt(best?.variance ?? 0);
-      return Float64Array.from(normal, (z) => rate * Math.exp(deviation * z));
+      const most = Math.max(rate, ((1 + mostTrend) * (busiest + 1) * 1000) / (windowSteps * stepMs));
+      return Float64Array.from(normal, (z) => Math.min(most, rate * Math.exp(deviation * z)));
     },
     get dispersion() {
       return Math.min(10, Math.max(1, squares / weight));

@@ -96,3 +96,30 @@ it("decides for a model with endpoints of its own, and for all together", async 
   expect(scaler.model("c")).toBeUndefined();
   expect(scaler.models).toEqual(["a", "b"]);
 });
+
+it("believes no rate after the first arrivals that nothing seen supports", async () => {
+  const { scaler, run } = scalerOn();
+  // As on a deployment: nothing for a while, then a steady load.
+  await run(600, () => 0);
+  let highest = 0;
+  let most = 0;
+  for (let second = 0; second < 300; second++) {
+    await run(1, () => 4);
+    const { comingRate, needed } = scaler.all();
+    highest = Math.max(highest, comingRate);
+    most = Math.max(most, needed);
+  }
+  expect(highest).toBeGreaterThan(4);
+  expect(highest).toBeLessThan(20);
+  expect(most).toBeLessThanOrEqual(4);
+});
+
+it("believes the first rate of a process that sees arrivals at once", async () => {
+  const { scaler, run } = scalerOn();
+  let highest = 0;
+  for (let second = 0; second < 300; second++) {
+    await run(1, () => 40);
+    highest = Math.max(highest, scaler.all().comingRate);
+  }
+  expect(highest).toBeLessThan(200);
+});
