@@ -108,11 +108,12 @@ it("lists the ready pods of a pool with zone and accelerator, and follows each c
   server.put(pods, testPod("d", "10.0.0.4", { ready: false }));
   server.put(pods, testPod("e", "10.0.0.5", { deleting: true }));
   server.put(pods, testPod("f", "10.0.0.6", { labels: { app: "other" } }));
-  const { directory, told } = await watched(server, { within: "eu" });
+  const { directory, told } = await watched(server, { within: "eu", rates: { microsPerSecond: 7 } });
   await directory.ready;
   expect(directory.snapshot().entries).toMatchObject([
     {
       id: "a",
+      rates: { microsPerSecond: 7 },
       address: "http://10.0.0.1:8000",
       zone: "eu/europe-west4/europe-west4-a",
       trust: "operated",
@@ -188,6 +189,15 @@ it("lists again after ERROR events and 410, and takes neither for an object", as
       60_000,
     );
     await becomes(directory, ["p0", "p1", "p2", "p3", "p4"]);
+    // The next event is for the new watch.
+    await vi.waitFor(
+      () =>
+        expect(
+          server.requests.slice(before).some((one) => one.includes("/pods?") && one.includes("watch=1")),
+        ).toBe(true),
+      60_000,
+    );
+    await vi.waitFor(() => expect(server.watches).toBe(3), 60_000);
   }
   // The server forgets while it is away: what happened meanwhile is in the new list.
   await vi.waitFor(() => expect(server.watches).toBe(3), 60_000);

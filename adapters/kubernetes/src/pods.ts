@@ -1,4 +1,4 @@
-import type { Accelerator, DirectoryRecord, EndpointKind, TrustLevel } from "@longshore/core";
+import type { Accelerator, DirectoryEntry, DirectoryRecord, EndpointKind, TrustLevel } from "@longshore/core";
 import type { KubernetesObject } from "./api.ts";
 import { acceleratorOf, devicesOf, type LabelFacts, placementOf } from "./placement.ts";
 
@@ -18,6 +18,8 @@ export interface EndpointTerms {
   readonly trust: TrustLevel;
   /** Zone that contains all of them, which their own zones are appended to. Default: none. */
   readonly within?: string;
+  /** Least prices of each. Default: unknown, which no limit on cost allows. */
+  readonly rates?: NonNullable<DirectoryEntry["rates"]>;
   readonly scheme?: "http" | "https";
 }
 
@@ -78,7 +80,7 @@ export function recordOf(
   address: string,
   zone: string | undefined,
   accelerator: Accelerator | undefined,
-  { kind, trust, within }: EndpointTerms,
+  { kind, trust, within, rates }: EndpointTerms,
 ): DirectoryRecord {
   return {
     signed: {
@@ -94,6 +96,7 @@ export function recordOf(
         address,
         ...(kind === undefined || kind === "longshore" ? {} : { kind }),
         ...(accelerator ? { accelerator } : {}),
+        ...(rates ? { rates } : {}),
       },
     },
   };

@@ -6,6 +6,7 @@ import {
   type RecordSource,
   type TrustLevel,
 } from "@longshore/core";
+import type { StatedRates } from "@longshore/core/internal";
 import { adapterPackage, type Find } from "./optional-package.ts";
 
 /** The parts of `@longshore/kubernetes` that are used here. */
@@ -48,6 +49,8 @@ export interface PoolTerms {
   readonly trust: TrustLevel;
   /** Zone that contains all of them. Default: none. */
   readonly within?: string;
+  /** Least prices of each. Default: unknown, which no limit on cost allows. */
+  readonly rates?: StatedRates;
   readonly onState?: (state: PoolState) => void;
 }
 

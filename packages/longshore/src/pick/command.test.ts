@@ -219,6 +219,8 @@ it("refuses nonsensical options, with the problem", async () => {
     [[...at, "--spill", "http://10.0.0.9,trust=attested"], "trust is listed, operated, vouched"],
     [[...at, "--spill", "http://10.0.0.9,per-second=much"], "per-second is 'much'"],
     [[...at, "--spill", "http://10.0.0.9,key=/no/key"], "the key of --spill"],
+    [[...at, "--spill", "pool:shop/ocr,per-second=much"], "per-second is 'much'"],
+    [[...at, "--spill", "directory:a.yaml,per-second=1"], "it takes nothing else"],
     [[...at, "--spill", "directory:a.yaml,zone=a"], "it takes nothing else"],
     [[...at, "--spill", "http://10.0.0.2:80"], "--spill and --at both name 10.0.0.2:80"],
     [[...at, "--most-in-flight", "0"], "--most-in-flight wants"],
@@ -246,24 +248,34 @@ it("picks among the pods of an InferencePool as they come and go, and says why t
   expect(picking.notes.join()).toContain("selects no pod: none has the labels app=ocr");
   const session = connect(`http://${String(listening)}`);
   open.push({ close: () => session.destroy() });
-  const pick = async (zone: string) =>
+  const pickBy = async (by: typeof session, headers: Readonly<Record<string, string>>) =>
     (
       await ask(
-        session,
+        by,
         process,
-        requestHeaders({
-          ":method": "POST",
-          ":path": "/v2/models/simple/infer",
-          "longshore-rules": `class=internal;trust=none;zones=${zone}`,
-        }),
+        requestHeaders({ ":method": "POST", ":path": "/v2/models/simple/infer", ...headers }),
       )
     ).toString();
+  const pick = (zone: string) =>
+    pickBy(session, { "longshore-rules": `class=internal;trust=none;zones=${zone}` });
   expect(await pick("eu")).toContain('"reason":"no-endpoint"');
   api.put(testPaths.pods, testPod("a", "127.0.0.1"));
   const destination = "x-gateway-destination-endpoint\u001a";
   await vi.waitFor(async () => expect(await pick("eu")).toContain(destination), 60_000);
   // The pod's zone is that which contains all of them.
   expect(await pick("us")).toContain("policy-denied");
+  // A pod without a price is within no limit on cost.
+  expect(await pickBy(session, { "longshore-max-cost": "1000000" })).toContain("its price is not known");
+  const priced = await command(...args, "--at-price", "per-request=5");
+  const { listening: other } = JSON.parse(priced.lines[0] ?? "") as Record<string, unknown>;
+  const pricedSession = connect(`http://${String(other)}`);
+  open.push({ close: () => pricedSession.destroy() });
+  expect(await pickBy(pricedSession, { "longshore-max-cost": "10" })).toContain(destination);
+  expect(await pickBy(pricedSession, { "longshore-max-cost": "4" })).toContain(
+    "it could cost more than 4 micros",
+  );
+  pricedSession.close();
+  expect(await priced.end()).toBe(0);
   api.put(testPaths.pods, testPod("a", "127.0.0.1", { ready: false }));
   await vi.waitFor(async () => expect(await pick("eu")).not.toContain(destination), 60_000);
   await vi.waitFor(() => expect(picking.notes.join()).toContain("none of the 1 pods"), 60_000);

@@ -30,6 +30,7 @@ import { type Dialling, openDirectory, openUnsigned, unionOf } from "../compose/
 import { kubernetesPool, type PoolState } from "../compose/kubernetes-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import { type AboutServers, serversAt } from "../options/at-options.ts";
+import { atPricesOf } from "../options/price-options.ts";
 import { shownOf } from "../options/connection-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
@@ -136,13 +137,15 @@ async function poolOf(
   io: CommandIo,
   keep: (state: PoolState) => void,
 ): Promise<KeptDirectory | undefined> {
-  const { pool, atTrust, atZone, atKind } = options;
+  const { pool, atTrust, atZone, atKind, atPrice = [], at } = options;
   if (pool === undefined) return undefined;
+  const rates = atPricesOf(atPrice, at)("");
   const [clock, random] = [systemClock(), systemRandom()];
   const terms = {
     trust: atTrust,
     ...(atKind === undefined ? {} : { kind: atKind }),
     ...(atZone === "unknown" ? {} : { within: atZone }),
+    ...(rates ? { rates } : {}),
     onState: poolNotes(io, keep),
   };
   const source = await kubernetesPool(pool, terms, { clock, random });
@@ -166,11 +169,12 @@ async function spillOf(options: PickOptions, io: CommandIo): Promise<Spill> {
       if (target.kind === "server") {
         servers.push(target.server);
       } else if (target.kind === "pool") {
-        const { pool, trust, zone, serverKind, shown } = target;
+        const { pool, trust, zone, serverKind, rates, shown } = target;
         const terms = {
           trust,
           ...(serverKind === undefined ? {} : { kind: serverKind }),
           ...(zone === undefined ? {} : { within: zone }),
+          ...(rates ? { rates } : {}),
           onState: poolNotes(io, () => undefined),
         };
         directories.push({

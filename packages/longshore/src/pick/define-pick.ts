@@ -15,11 +15,11 @@ export function definePick({ program, action, io }: Defining): void {
       .option("--at <url>", "a server to choose from; repeat for several", collect, [])
       .option(
         "--pool <namespace/name>",
-        "an InferencePool in Kubernetes, whose ready pods are servers to choose from; --at-kind, --at-trust and --at-metrics apply to them, and --at-zone contains their zones",
+        "an InferencePool in Kubernetes, whose ready pods are servers to choose from; --at-kind, --at-trust, --at-price and --at-metrics apply to them, and --at-zone contains their zones",
       )
       .option(
         "--spill <where>",
-        "servers outside the pool, for requests that none of it may take: a URL, with its properties (https://cloud.example:8000,zone=us,trust=operated,per-second=4000,key=FILE), pool:NAMESPACE/NAME or directory:WHERE; repeat for several",
+        "servers outside the pool, for requests that none of it may take: a URL, with its properties (https://cloud.example:8000,zone=us,trust=operated,per-second=4000,key=FILE), pool:NAMESPACE/NAME with its own, or directory:WHERE; repeat for several",
         collect,
         [],
       )

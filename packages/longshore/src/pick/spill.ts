@@ -14,6 +14,8 @@ export type SpillTarget =
       readonly trust: NonNullable<ServerOptions["trust"]>;
       readonly zone: string | undefined;
       readonly serverKind: ServerOptions["kind"];
+      /** Least prices of each pod; undefined: unknown. */
+      readonly rates: StatedRates | undefined;
       readonly shown: Pick<ServerOptions, "credentials" | "tls">;
     }
   | { readonly kind: "directory"; readonly from: string };
@@ -37,13 +39,13 @@ function oneOf<T extends string>(all: readonly T[], key: string, text: string | 
 }
 
 /** The properties after the address. Prices are left. */
-function propertiesOf(parts: readonly string[], allowed: readonly string[]) {
+function propertiesOf(parts: readonly string[], allowed: readonly string[], hasPrices: boolean) {
   const values = new Map<string, string>();
   const prices: string[] = [];
   for (const part of parts) {
     const at = part.indexOf("=");
     const key = part.slice(0, Math.max(0, at));
-    if (allowed === ofServers && key.startsWith("per-")) prices.push(part);
+    if (hasPrices && key.startsWith("per-")) prices.push(part);
     else if (!allowed.includes(key)) {
       const known = allowed.length === 0 ? "nothing else" : allowed.join(", ");
       throw refused(`--spill: '${part.slice(0, 60)}' is not known here; it takes ${known}`);
@@ -71,7 +73,7 @@ async function shownIn(
 export async function spillTarget(text: string): Promise<SpillTarget> {
   const [where = "", ...parts] = text.split(",").map((part) => part.trim());
   if (where.startsWith("directory:")) {
-    propertiesOf(parts, []);
+    propertiesOf(parts, [], false);
     return { kind: "directory", from: where.slice("directory:".length) };
   }
   const isPool = where.startsWith("pool:");
@@ -80,15 +82,15 @@ export async function spillTarget(text: string): Promise<SpillTarget> {
       `--spill wants an address such as https://cloud.example:8000, pool:NAMESPACE/NAME or directory:WHERE, not '${where.slice(0, 60)}'`,
     );
   }
-  const { values, prices } = propertiesOf(parts, isPool ? ofPools : ofServers);
+  const { values, prices } = propertiesOf(parts, isPool ? ofPools : ofServers, true);
   const trust = oneOf(trusts, "trust", values.get("trust")) ?? "listed";
   const kind = oneOf(kinds, "kind", values.get("kind"));
   const zone = values.get("zone");
   const shown = await shownIn(values);
+  const rates: StatedRates | undefined = prices.length === 0 ? undefined : ratesIn(prices, "--spill");
   if (isPool) {
-    return { kind: "pool", pool: where.slice("pool:".length), trust, zone, serverKind: kind, shown };
+    return { kind: "pool", pool: where.slice("pool:".length), trust, zone, serverKind: kind, rates, shown };
   }
-  const rates: StatedRates = prices.length === 0 ? {} : ratesIn(prices, "--spill");
   const [id, metrics] = [values.get("id"), values.get("metrics")];
   return {
     kind: "server",
