@@ -101,7 +101,7 @@ function resumed({ spec, disturbances, outcomes }: WorldRun): Violation[] {
   if (!gateway || disturbances.some(({ machine }) => machine !== gateway.name)) return [];
   if (disturbances.some(({ kind }) => kind !== "kill" && kind !== "drain" && kind !== "freeze")) return [];
   return outcomes.flatMap(({ step, reason, request, message }): Violation[] =>
-    step && (reason === "sequence-unknown" || reason === "sequence-step")
+    step && (reason === "sequence-unknown" || reason === "sequence-step" || reason === "sequence-lost")
       ? [{ check: "sequence", tag: request.tag, text: `was lost: ${message}` }]
       : [],
   );

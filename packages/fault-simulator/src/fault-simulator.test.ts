@@ -103,6 +103,11 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
     [{ kind: "kill", machine: "gateway", atMs: 6000, forMs: 300, amount: 0, ratio: 1 }],
   ],
   [
+    "a sequence that had just moved goes on at its newest state after its gateway was killed",
+    12_366_280,
+    [{ kind: "kill", machine: "gateway", atMs: 10_201, forMs: 1, amount: 0, ratio: 1 }],
+  ],
+  [
     "a model's description with a flipped bit is asked for again",
     42,
     [{ kind: "flip-reply", machine: "server-1", atMs: 4020, forMs: 3328, amount: 0, ratio: 1 }],

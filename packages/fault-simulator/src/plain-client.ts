@@ -104,6 +104,7 @@ const longestMs = 36_000;
 const final: ReadonlySet<string> = new Set([
   "sequence-unknown",
   "sequence-step",
+  "sequence-lost",
   "invalid-input",
   "policy-denied",
   "not-permitted",

@@ -37,8 +37,15 @@ const standing = (step: number, idleMs: number, more: Partial<SequenceStanding> 
 });
 const away = new LongshoreError("unreachable", "transport", "it is away");
 
-/** A server that answers each question about a sequence with this, and notes what it ran. */
-function server(id: string, zone: string, told: Told, ran: string[], asked: string[]): Endpoint {
+/** A server that answers each question about a sequence with this, after what the question waits for, and notes what it ran. */
+function server(
+  id: string,
+  zone: string,
+  told: Told,
+  ran: string[],
+  asked: string[],
+  arrives: () => Promise<number>,
+): Endpoint {
   const info = { ...doubleInfo, id, zone, state: "movable" as const };
   const double = doubleEndpoint(
     [
@@ -60,8 +67,9 @@ function server(id: string, zone: string, told: Told, ran: string[], asked: stri
       ...double.capabilities,
       async sequence() {
         asked.push(id);
+        const passedMs = await arrives();
         if (told instanceof LongshoreError) throw told;
-        return told;
+        return told && { ...told, idleMs: told.idleMs + passedMs };
       },
     },
   };
@@ -76,11 +84,21 @@ function gateway(
   snapshot?: Pick<DirectorySnapshot, "settling" | "remembered">,
   /** Joins after this request has begun to look, and then the directory has settled. Default: all are listed from the start. */
   late?: string,
+  /** How long each question travels, in milliseconds, by its number. Default: no time. */
+  travelMs: (question: number) => number = () => 0,
 ) {
   const clock = manualClock();
   const ran: string[] = [];
   const asked: string[] = [];
-  const endpoints = Object.entries(servers).map(([id, told]) => server(id, id.slice(0, 2), told, ran, asked));
+  const beganMs = clock.nowMs();
+  const arrives = async (): Promise<number> => {
+    const ms = travelMs(asked.length);
+    if (ms > 0) await new Promise<void>((resolve) => void clock.timer(ms, resolve));
+    return clock.nowMs() - beganMs;
+  };
+  const endpoints = Object.entries(servers).map(([id, told]) =>
+    server(id, id.slice(0, 2), told, ran, asked, arrives),
+  );
   const infos = endpoints.map(({ info }) => info);
   const started = infos.filter(({ id }) => id !== late);
   let state: DirectorySnapshot = { entries: started, ageMs: 0, ...snapshot };
@@ -171,7 +189,11 @@ it("a step with a number goes to the state before it, whatever the others say", 
 it("asks no server that the rules forbid, and does not take an older state for the newest then", async () => {
   const { send, ran, asked } = gateway({ eu1: standing(3, 9000), us1: standing(5, 1) });
   const rules = { dataClass: "internal", leastTrust: "none", zones: ["eu"] } as const;
-  await expect(send(nextStep, { rules })).rejects.toMatchObject({ reason: "sequence-unknown" });
+  await expect(send(nextStep, { rules })).rejects.toMatchObject({
+    reason: "sequence-lost",
+    code: "ABORTED",
+    message: expect.stringContaining("begin the sequence again") as string,
+  });
   await send(4, { rules });
   expect(ran).toEqual(["eu1 step 4"]);
   expect(asked).not.toContain("us1");
@@ -187,10 +209,32 @@ it("a repeated step of the same key gets the number that it had", async () => {
   expect(ran).toEqual(["eu1 step 5"]);
 });
 
+it("a step without a number goes to a state that is newer by less time than a question takes, as soon as answers prove it", async () => {
+  // The first questions travel for 100 ms, so that their answers do not tell which of two states is newer. Later ones do.
+  const servers = { eu1: standing(8, 90), eu2: standing(9, 20) };
+  const { send, ran, asked } = gateway(servers, undefined, undefined, (question) =>
+    question <= 2 ? 100 : 5,
+  );
+  await send(nextStep);
+  expect(ran).toEqual(["eu2 step 10"]);
+  expect(asked).toHaveLength(4);
+});
+
+it("a sequence whose newest state no answer tells apart is lost, and begins again", async () => {
+  const servers = { eu1: standing(8, 90), eu2: standing(9, 20) };
+  const { send, ran } = gateway(servers, undefined, undefined, () => 100);
+  await expect(send(nextStep)).rejects.toMatchObject({
+    reason: "sequence-lost",
+    message: expect.stringContaining("eu2 and eu1 both hold a state") as string,
+  });
+  expect(ran).toEqual([]);
+  await send(0);
+  expect(ran).toHaveLength(1);
+});
+
 it.each([
   ["that no server knows", {}],
   ["that has ended", { eu1: standing(5, 400, { ended: true }) }],
-  ["whose two states are equally old", { eu1: standing(5, 400), eu2: standing(4, 420) }],
 ])("a sequence %s is unknown", async (_, servers) => {
   const { send, ran } = gateway({ eu9: undefined, ...servers });
   await expect(send(nextStep)).rejects.toMatchObject({ reason: "sequence-unknown" });

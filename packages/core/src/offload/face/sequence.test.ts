@@ -415,6 +415,35 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     },
   );
 
+  it("are told as lost, behind a gateway and in an app, when their server forgot a state that cannot travel, and begin again", async () => {
+    const clock = manualClock();
+    const endpoint = counter(info("a", "resident"), 1);
+    const other = counter(info("b", "resident"), 9);
+    const gateway = gatewayBefore(clock, endpoint, other);
+    const behind = (step: number): Promise<InferenceResponse> => {
+      const sequence = { id: "7", step, end: false, wantState: false };
+      const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(1)));
+      return gateway.infer({ segment, inputs, codecs: {}, sequence }, housekeepingCall("test"));
+    };
+    const own = createOffloader({ ...parts(clock), endpoints: [endpoint, other] }).sequence("total");
+    for (const next of [behind, () => own.next(one)]) {
+      endpoint.fault = "none";
+      await clock.finish<object>(next(0));
+      await clock.finish<object>(next(nextStep));
+      endpoint.fault = "forgets";
+      await expect(clock.finish<object>(next(nextStep))).rejects.toMatchObject({
+        reason: "sequence-lost",
+        code: "ABORTED",
+        retryable: false,
+        message: expect.stringMatching(
+          /a held it and does not know it any more.*begin the sequence again/,
+        ) as string,
+      });
+    }
+    endpoint.fault = "none";
+    expect(total((await clock.finish(behind(0))).outputs)).toBe(1);
+  });
+
   it("have an error for a step by its deadline while the one before it is not over", async () => {
     const clock = manualClock();
     const endpoint = counter(info("a", "movable"), 1);

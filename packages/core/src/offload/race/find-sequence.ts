@@ -9,7 +9,7 @@ import {
 import { nextStep, type SequencePosition, type SequenceStanding } from "../../wire/endpoint/index.ts";
 import { isLegKeyOf } from "../../decide/plan/index.ts";
 import { type EndpointState, mayServe } from "../endpoints/index.ts";
-import { type HeldStep, unknownSequence } from "../sequence/index.ts";
+import { type HeldStep, lostSequence, unknownSequence } from "../sequence/index.ts";
 import { mayTake, type Ruled } from "./awaited.ts";
 import type { Loop } from "./loop.ts";
 
@@ -27,6 +27,9 @@ import type { Loop } from "./loop.ts";
 interface Found {
   readonly id: EndpointId;
   readonly standing: SequenceStanding;
+  /** The bounds of when its last step was made, on the clock of this endpoint: the answer was given while the question was under way. */
+  readonly fromMs: number;
+  readonly untilMs: number;
 }
 
 /** The time for one question, in milliseconds; then the endpoint is asked again. */
@@ -39,24 +42,26 @@ const mostMs = 40_000;
 const mostAsked = 256;
 /** The least time that is left to a step after its sequence was found, and to a refusal on its way back, in milliseconds. */
 const lastMs = 50;
-/** Two states whose ages differ by less may be told in the wrong order, since the answers travel, in milliseconds. */
-const sameAgeMs = 100;
+/** How often endpoints are asked again if their answers travelled for so long that these do not tell which state is the newest. */
+const mostAgain = 4;
 
-/** The step before a request's, as an endpoint behind this one made it. Throws `sequence-unknown`, and `no-endpoint` where time may cure it. */
+/**
+ * The step before a request's, as an endpoint behind this one made it. Throws `sequence-unknown`, `sequence-lost` if it is there and its newest
+ * state cannot be told, and `no-endpoint` where time may cure it.
+ */
 export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosition): Promise<HeldStep> {
   const { name } = job.known.description;
-  const unknown = (): LongshoreError => unknownSequence(name, position);
   const counted = position.step !== nextStep;
   const follows = ({ standing: { step, ended } }: Found): boolean =>
     step === position.step || (!ended && step === position.step - 1);
   const found = await holders(loop, job, position.id, counted ? follows : undefined);
   const fitting = counted ? found.find(follows) : undefined;
-  const one = fitting ?? newest(found);
-  if (!one) throw unknown();
+  const one = fitting ?? (await newest(loop, job, position.id, found));
+  if (!one) throw unknownSequence(name, position);
   const { id, standing } = one;
   // Its answer was lost with the memory of this endpoint: the same step is asked for again, and answered without a run.
   const repeats = !counted && standing.key !== undefined && isLegKeyOf(job.call, standing.key);
-  if (standing.ended && !repeats && !fitting) throw unknown();
+  if (standing.ended && !repeats && !fitting) throw unknownSequence(name, position);
   return {
     step: repeats ? standing.step - 1 : standing.step,
     endpoint: id,
@@ -65,19 +70,67 @@ export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosi
   };
 }
 
-/** The newest state of a sequence behind this endpoint; undefined if no endpoint knows it. Throws `no-endpoint` if that is not certain. */
+/**
+ * The newest state of a sequence behind this endpoint; undefined if no endpoint knows it. Throws `no-endpoint` if that is not certain, and
+ * `sequence-lost` if it cannot be told.
+ */
 export async function lastStanding(
   loop: Loop,
   job: Ruled,
   sequence: string,
 ): Promise<SequenceStanding | undefined> {
-  return newest(await holders(loop, job, sequence, undefined))?.standing;
+  return (await newest(loop, job, sequence, await holders(loop, job, sequence, undefined)))?.standing;
 }
 
-/** The state that was used last; undefined if there is none, or if two are too close. */
-function newest(found: readonly Found[]): Found | undefined {
-  const [first, second] = [...found].sort((one, other) => one.standing.idleMs - other.standing.idleMs);
-  return first && second && second.standing.idleMs - first.standing.idleMs < sameAgeMs ? undefined : first;
+/**
+ * The state that was used last; undefined if there is none. Where the answers travelled too long to tell two apart, the endpoints are asked
+ * again: a step that moved was made after the answer of the step before it had come here, so answers as quick as that one tell them apart.
+ */
+async function newest(
+  loop: Loop,
+  job: Ruled,
+  sequence: string,
+  found: readonly Found[],
+): Promise<Found | undefined> {
+  const { call, known } = job;
+  let all = found;
+  for (let again = 0; ; again++) {
+    const [last, ...others] = [...all].sort((one, other) => other.fromMs - one.fromMs);
+    if (!last) return undefined;
+    const near = others.filter(({ untilMs }) => untilMs >= last.fromMs);
+    const [second] = near;
+    if (!second) return last;
+    if (again >= mostAgain || loop.clock.nowMs() + firstPauseMs + lastMs >= call.deadlineMs) {
+      const why = `${last.id} and ${second.id} both hold a state, and it is not known here since this server started which is the newer`;
+      throw lostSequence(known.description.name, { id: sequence }, why);
+    }
+    await waitAtMost(new Promise<void>(() => undefined), firstPauseMs, call.abort, loop.clock, "resolve");
+    const asked = await Promise.all(
+      [last, ...near].map(async (one) => narrowed(one, await askedAgain(loop, job, sequence, one.id))),
+    );
+    all = [...asked, ...all.filter(({ id }) => !asked.some((one) => one.id === id))];
+  }
+}
+
+/** Asks an endpoint again; undefined if it does not answer now. */
+async function askedAgain(
+  loop: Loop,
+  job: Ruled,
+  sequence: string,
+  id: EndpointId,
+): Promise<Found | undefined> {
+  const state = loop.endpoints.all.get(id);
+  const asked = state && (await ask(loop, state, job, sequence, askMs));
+  return typeof asked === "object" ? { id, ...asked } : undefined;
+}
+
+/** What two answers about one state say together. */
+function narrowed(one: Found, later: Found | undefined): Found {
+  if (!later) return one;
+  const fromMs = Math.max(one.fromMs, later.fromMs);
+  const untilMs = Math.min(one.untilMs, later.untilMs);
+  const isSame = one.standing.step === later.standing.step && fromMs <= untilMs;
+  return isSame ? { ...later, fromMs, untilMs } : later;
 }
 
 /** All endpoints that know a sequence, or those up to the first that is `enough`. */
@@ -101,20 +154,25 @@ async function holders(
     let hasEnough = (): void => undefined;
     const soon = new Promise<void>((resolve) => (hasEnough = resolve));
     const questions = open.map(async ([id, state]) => {
-      const standing = await ask(loop, state, job, sequence, Math.min(askMs, untilMs - clock.nowMs()));
-      if (standing === "mute") mute.add(id);
-      if (standing === "mute" || standing === "silent") return;
+      const asked = await ask(loop, state, job, sequence, Math.min(askMs, untilMs - clock.nowMs()));
+      if (asked === "mute") mute.add(id);
+      if (asked === "mute" || asked === "silent") return;
       answered.add(id);
-      if (standing === "unknown") return;
-      found.push({ id, standing });
-      if (enough?.({ id, standing })) hasEnough();
+      if (asked === "unknown") return;
+      found.push({ id, ...asked });
+      if (enough?.({ id, ...asked })) hasEnough();
     });
     await Promise.race([Promise.all(questions), soon]);
     if (enough && found.some(enough)) return found;
     const silent = open.map(([id]) => id).filter((id) => !answered.has(id) && !mute.has(id));
     // A newer state may be at an endpoint that the rules forbid to ask, or that cannot tell.
     const hidden = may.some(([id, { endpoint }]) => mute.has(id) || !mayTake(loop, job, endpoint.info));
-    if (hidden && !enough) return [];
+    if (hidden && !enough) {
+      const [one] = found;
+      if (!one) return [];
+      const why = `${one.id} holds a state of it, and a newer one may be at a server that may not be asked or cannot tell`;
+      throw lostSequence(known.description.name, { id: sequence }, why);
+    }
     if (silent.length === 0 && !endpoints.lacksEarlier) return found;
     if (clock.nowMs() + pauseMs >= untilMs) {
       const whose =
@@ -145,7 +203,7 @@ async function ask(
   { known, call }: Ruled,
   id: string,
   waitMs: number,
-): Promise<SequenceStanding | "unknown" | "silent" | "mute"> {
+): Promise<Omit<Found, "id"> | "unknown" | "silent" | "mute"> {
   const { info, capabilities } = endpoint;
   if (!capabilities?.sequence) return "mute";
   const { name: model, version, digest } = known.description;
@@ -154,15 +212,18 @@ async function ask(
   const asked = ownCall(call);
   asked.path = [...call.path, self];
   using own = withTime(asked, clock, Math.max(0, waitMs), late);
+  const askedMs = clock.nowMs();
   try {
     const standing = await untilAborted(
       capabilities.sequence({ model, version, digest, id }, own.call),
       own.call.abort,
       "resolve",
     );
-    return standing ?? "unknown";
+    if (!standing) return "unknown";
+    const { idleMs } = standing;
+    return { standing, fromMs: askedMs - idleMs, untilMs: clock.nowMs() - idleMs };
   } catch (thrown) {
-    if (call.abort.aborted) throw thrown;
+    if (call.abort.aborted || (LongshoreError.is(thrown) && thrown.reason === "sequence-lost")) throw thrown;
     const { retryable, reason } = LongshoreError.from(thrown, "resolve", `asking ${info.id} for a sequence`);
     return retryable || reason === "no-endpoint" ? "silent" : "mute";
   }

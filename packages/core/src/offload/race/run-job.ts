@@ -1,4 +1,11 @@
-import { checkFresh, type EndpointId, LongshoreError, ownCall, untilEnded } from "../../words/base/index.ts";
+import {
+  checkFresh,
+  type EndpointId,
+  LongshoreError,
+  ownCall,
+  type Reason,
+  untilEnded,
+} from "../../words/base/index.ts";
 import type { InferenceResponse } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
@@ -20,6 +27,7 @@ import { isDenied, isNotNamedYet } from "./refused.ts";
 import { affords, charge, holdFor, neverRan, overLimit } from "./charge.ts";
 import { recordBegin, recordEnd } from "./running.ts";
 import { bookTry, newTally, type Planned, Purse, type Tally } from "../account/index.ts";
+import { lostSequence, type SequenceStep } from "../sequence/index.ts";
 import { releaseTensors } from "../../words/tensor/index.ts";
 import { runSecondOpinion } from "./second-opinion.ts";
 import type { Outcome } from "./outcome.ts";
@@ -34,8 +42,29 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
   checkFresh(job.call, beganMs);
   loop.device.arrivals.seen(beganMs);
   loop.retrying.budget.requested();
-  return loop.probing.news(job, loop.plan)?.then(() => answered(loop, job)) ?? answered(loop, job);
+  const outcome = loop.probing.news(job, loop.plan)?.then(() => answered(loop, job)) ?? answered(loop, job);
+  return job.sequence?.resident === undefined ? outcome : toldIfLost(outcome, job, job.sequence);
 }
+
+/** The endpoint of the state no longer knows a sequence that it answered before, and no copy helped: the caller made no mistake. */
+function toldIfLost(
+  outcome: Promise<Outcome>,
+  { known }: Job,
+  { id, resident }: SequenceStep,
+): Promise<Outcome> {
+  return outcome.catch((thrown: unknown) => {
+    if (!LongshoreError.is(thrown) || thrown.reason !== "sequence-unknown") throw thrown;
+    const why = `${resident} held it and does not know it any more, since it was restarted or the sequence idled for too long`;
+    throw lostSequence(known.description.name, { id }, why);
+  });
+}
+
+/** Refusals of a step by an endpoint that is well, but has not the state. */
+const withoutState: ReadonlySet<Reason> = new Set<Reason>([
+  "sequence-unknown",
+  "sequence-step",
+  "sequence-lost",
+]);
 
 function answered(loop: Loop, job: Job): Promise<Outcome> {
   return job.confirm ? runConfirmed(loop, job, runPlans) : runPlans(loop, job, noEndpoints, newTally());
@@ -166,7 +195,7 @@ async function followPlans(
     // Without budget for another run elsewhere, only this endpoint is left.
     exclude = new Set([...exclude, ...besides, ...(paid ? failed : loop.endpoints.all.keys())]);
     forgetRefused(loop, now, end.failed);
-    if (sequence && (broke.reason === "sequence-unknown" || broke.reason === "sequence-step")) {
+    if (sequence && withoutState.has(broke.reason)) {
       // The endpoint is well, but has not this state any more: with a copy it can go on, there or elsewhere.
       const { resident } = sequence;
       sequence = { ...sequence, resident: undefined };

@@ -2,4 +2,4 @@ export { heldSequences, type HeldSequences, type HeldStep } from "./held-sequenc
 export { sequencePosition } from "./sequence-position.ts";
 export { stepFrom } from "./step-from.ts";
 export { type SequenceStep, StepLine } from "./step-line.ts";
-export { unknownSequence } from "./unknown-sequence.ts";
+export { unknownSequence, lostSequence } from "./unknown-sequence.ts";

@@ -11,3 +11,16 @@ export function unknownSequence(model: string, { id, step }: SequencePosition): 
       : `sequence ${id} has no state here (it never began, ended, or idled too long); step ${step} needs it: begin with step 0 or send the state along`,
   );
 }
+
+/** The error for a step of a sequence that was under way and whose state is gone. Unlike an unknown sequence, this is no mistake of the caller. */
+export function lostSequence(
+  model: string,
+  { id }: Pick<SequencePosition, "id">,
+  why: string,
+): LongshoreError {
+  return new LongshoreError(
+    "sequence-lost",
+    "resolve",
+    `the state of sequence ${id.slice(0, 80)} of model '${model}' is lost: ${why}; begin the sequence again with its first step (START flag)`,
+  );
+}

@@ -1,5 +1,6 @@
 /** A gRPC status name. */
 export type Code =
+  | "ABORTED"
   | "CANCELLED"
   | "DEADLINE_EXCEEDED"
   | "FAILED_PRECONDITION"
@@ -56,6 +57,7 @@ export type Reason =
   | "unconfirmed"
   | "sequence-unknown"
   | "sequence-step"
+  | "sequence-lost"
   | "run-failed"
   | "run-deadline"
   | "runtime-crashed"
@@ -158,6 +160,8 @@ export const reasons: Readonly<Record<Reason, ReasonFacts>> = {
   "sequence-unknown": { code: "INVALID_ARGUMENT", httpStatus: 400, retryable: false },
   /** The step does not follow the last one, or was done already. */
   "sequence-step": { code: "FAILED_PRECONDITION", httpStatus: 409, retryable: false },
+  /** The sequence was under way, and the server that held its state does not have it any more. Begin it again. */
+  "sequence-lost": { code: "ABORTED", httpStatus: 409, retryable: false },
   /** The model's run failed. */
   "run-failed": { code: "INTERNAL", httpStatus: 500, retryable: true },
   /** The run took longer than the sandbox allows. */
