@@ -14,7 +14,9 @@ import {
   copyBetween,
   copyTail,
   addSegment,
+  type EndpointTable,
   judge,
+  leastWidened,
   meanReading,
   meanValue,
   readBelief,
@@ -23,9 +25,13 @@ import {
   segmentMeanMs,
   segmentMs,
   serviceRatioAt,
+  serviceSpreadAt,
   sharedMsAt,
   sizeCount,
+  slowRatioAt,
+  splitFactor,
   waitMsAt,
+  widen,
 } from "../table/index.ts";
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
@@ -151,7 +157,10 @@ export function priceRemote(
   copyBetween(up, endpoints.up, linkRows, upAt, options.upFraction[option] ?? 0);
   copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
-  copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, endpoint), waitMs);
+  const ratio = serviceRatioAt(endpoints, endpoint);
+  copyBelief(there, cells.service, serviceRows, serviceRow, ratio, waitMs);
+  splitFactor(there, ratio, slowRatioAt(endpoints, endpoint), waitMs);
+  widen(there, serviceSpreadAt(endpoints, endpoint), waitMs);
   const coding = options.coding[option] ?? -1;
   const { encode, decode } = choice.bucket.coding;
   const rows = choice.bucket.codings.length;
@@ -225,6 +234,13 @@ export function priceRemote(
   };
 }
 
+/** The factor of the best case: an endpoint that was slow may keep its promises again. */
+function leastRatio(endpoints: EndpointTable, endpoint: number): number {
+  const ratio = serviceRatioAt(endpoints, endpoint);
+  const alone = slowRatioAt(endpoints, endpoint) > ratio ? Math.min(1, ratio) : ratio;
+  return alone * leastWidened(serviceSpreadAt(endpoints, endpoint));
+}
+
 /** Reads the best case. */
 const leastReading = readingOf(0);
 
@@ -252,7 +268,7 @@ export function leastMs(
     head +
     readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, leastReading) +
     readBetween(endpoints.down, rows, at + group.reply.index, group.reply.fraction, leastReading) +
-    service * serviceRatioAt(endpoints, endpoint) +
+    service * leastRatio(endpoints, endpoint) +
     waitMsAt(endpoints, endpoint) +
     firstMs(inputs, group, route) +
     segmentMs(bucket, group.to, choice.to, leastReading) * slowness;

@@ -5,6 +5,7 @@ export {
   hardlyMore,
   inTimeMs,
   judge,
+  leastWidened,
   meanReading,
   meanValue,
   overdueMs,
@@ -12,6 +13,8 @@ export {
   readBetween,
   type Reading,
   readingOf,
+  splitFactor,
+  widen,
 } from "./beliefs.ts";
 export {
   copyTail,
@@ -20,7 +23,9 @@ export {
   type EndpointView,
   pricesAt,
   serviceRatioAt,
+  serviceSpreadAt,
   sharedMsAt,
+  slowRatioAt,
   waitMsAt,
   withAvailable,
   withFailing,
