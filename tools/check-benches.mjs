@@ -23,6 +23,7 @@ const smallest = {
   "failover --part overload": ["--no-peers", "--rounds", "1"],
   pick: ["--rounds", "1", "--seconds", "1", "--pods", "500"],
   providers: ["--rounds", "1", "--samples", "1"],
+  quotas: ["--rounds", "1", "--turns", "1", "--seconds", "2"],
   reality: ["--seconds", "2", "--seeds", "1"],
   route: ["--quick", "--simulated"],
   serve: [

@@ -33,6 +33,7 @@ const benches: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   pick: { pick: async () => (await import("./pick.ts")).bench },
   plan: { plan: async () => (await import("./plan.ts")).bench },
   providers: { providers: async () => (await import("./providers.ts")).bench },
+  quotas: { quotas: async () => (await import("./quotas.ts")).bench },
   reality: {
     reality: async () => (await import("./reality.ts")).bench,
     tcp: async () => (await import("./tcp.ts")).bench,
