@@ -30,13 +30,25 @@ const pasts: readonly number[] = [0, 4, 1, 0, 8, 0, 1, 0, 16, 0, 1, 0];
 
 /**
  * Seeded inputs for a model. `guess` (0 to `guesses - 1`) picks another choice of sizes. The same seed and guess give the
- * same inputs. `rows` is the size of a batch that varies.
+ * same inputs. `rows` is the size of a batch that varies. `shapes` are those that the operator states: of sizes that vary in the file, those
+ * that are fixed there are not guessed.
  */
-export function guessInputs(split: SplitGraph, seed: number, guess = 0, rows = 1): Tensors {
+export function guessInputs(
+  split: SplitGraph,
+  seed: number,
+  guess = 0,
+  rows = 1,
+  shapes: ReadonlyMap<string, readonly number[]> = new Map(),
+): Tensors {
   const random = seededRandom(seed);
   const sizes = new Map<string, number>();
   const inputs = split.inputs.map((input) => {
-    const shape = guessShape(input, guess, sizes, rows);
+    const guessed = guessShape(input, guess, sizes, rows);
+    const stated = shapes.get(input.name);
+    const shape =
+      stated?.length === guessed.length
+        ? guessed.map((size, axis) => ((stated[axis] ?? -1) > 0 ? (stated[axis] ?? size) : size))
+        : guessed;
     const spec = specOf(split, input.name);
     return guessTensor(split, input.name, spec?.datatype ?? "FP32", shape, random);
   });

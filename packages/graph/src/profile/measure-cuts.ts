@@ -28,6 +28,8 @@ export interface Measuring {
   /** Counted runs of each sample on each side of a cut; undefined: as many as a slow model bears. */
   readonly rounds: number | undefined;
   readonly clock: Clock;
+  /** No further cut is measured after this moment; the whole is, in any case. */
+  readonly untilMs: number;
   readonly agreement: Agreement;
 }
 
@@ -91,11 +93,13 @@ export async function measureCuts(
       : { rounds: measuring.rounds, samples: samples.length };
   const profiles: (Omit<CutProfile, "headMs" | "tailMs"> & { readonly group: Group })[] = [];
   const groups: Group[] = [];
-  for (let from = 0; from < chosen.length; from += groupSize) {
-    const cuts = chosen.slice(from, from + groupSize);
+  const isOver = (): boolean => measuring.clock.nowMs() >= measuring.untilMs;
+  for (const cuts of groupsOf(chosen, measuring.untilMs < Infinity)) {
+    if (groups.length > 0 && isOver()) break;
     const group = await measureGroup(measuring, cuts, runs, call);
     groups.push(group);
     for (const { cut, headMemoryBytes } of cuts) {
+      if (groups.length > 1 && isOver()) break;
       const crossings = await crossingsAt(measuring, cut, call);
       const codings = await measureCodings(measuring, cut, crossings, expected, call);
       const sides = cut.id === startCut || cut.id === endCut ? undefined : sideRanges(crossings);
@@ -109,6 +113,8 @@ export async function measureCuts(
       progress(profiles.length);
     }
   }
+  const order = new Map(chosen.map(({ cut }, at) => [cut.id, at]));
+  profiles.sort((a, b) => (order.get(a.cut.id) ?? 0) - (order.get(b.cut.id) ?? 0));
   const wholeMs = groups.flatMap((group) => group.wholeMs);
   const usualMs = median(wholeMs);
   const scaledCuts = profiles.map(({ cut, headMemoryBytes, sides, codings, group }) => {
@@ -128,6 +134,15 @@ export async function measureCuts(
     };
   });
   return { cuts: scaledCuts, runs: runs.rounds * runs.samples };
+}
+
+/** The cuts that are measured together; where time is short, the whole comes first. */
+function groupsOf(chosen: readonly ChosenCut[], wholeFirst: boolean): readonly (readonly ChosenCut[])[] {
+  const isWhole = ({ cut: { id } }: ChosenCut): boolean => id === startCut || id === endCut;
+  const rest = wholeFirst ? chosen.filter((one) => !isWhole(one)) : chosen;
+  const groups = wholeFirst ? [chosen.filter(isWhole)] : [];
+  for (let from = 0; from < rest.length; from += groupSize) groups.push(rest.slice(from, from + groupSize));
+  return groups;
 }
 
 function quantiles(samples: readonly number[]): readonly number[] {

@@ -118,6 +118,14 @@ function rough(steps: number): Codec {
 }
 
 describe("profileModel", () => {
+  it("measures the whole alone where its time is over", async () => {
+    const options = { ...optionsFor("orient", "x"), codecs: [], untilMs: 0 };
+    const { variants } = await profileModel(options, call);
+    const cuts = present(variants[0]?.buckets[0]).cuts;
+    expect(cuts.map(({ cut }) => cut.id)).toEqual(["start", "end"]);
+    expect(Math.min(...present(cuts[0]).tailMs)).toBeGreaterThan(0);
+  });
+
   it("does not take parts for quicker than the whole because of random times", async () => {
     let now = 0;
     const late: ProfileOptions["clock"] = { ...clock, nowMs: () => now };

@@ -52,6 +52,8 @@ export interface ProfileOptions {
   /** Default `tensorAgreement`. */
   readonly agreement?: Agreement;
   readonly progress?: (note: ProfileNote) => void;
+  /** No further cut is measured after this moment of the clock; the whole model is, in any case. Default: all are. */
+  readonly untilMs?: number;
 }
 
 /** How far a profile is. */
@@ -159,6 +161,7 @@ async function profileBucket(
     agreements: options.agreements ?? usualAgreements,
     rounds: options.rounds,
     clock: options.clock,
+    untilMs: options.untilMs ?? Infinity,
     agreement: options.agreement ?? tensorAgreement,
   };
   const note = (measured: number): void =>

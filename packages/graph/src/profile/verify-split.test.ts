@@ -265,6 +265,15 @@ describe("verifySplit", () => {
 });
 
 describe("findInputs", () => {
+  it("keeps to the shape that the operator states", async () => {
+    const build = graphBuilder();
+    const x = build.input("x", "FP32", ["n", 3, "h", "w"]);
+    build.output(build.node("Relu", [x], { outputs: ["y"] }), "FP32");
+    const graph = opened(writeModel(build.model({ name: "resized" })));
+    const [inputs] = await findInputs(graph, ortRuntime(), [1], call, new Map([["x", [-1, 3, 48, 192]]]));
+    expect(present(present(inputs).get("x")).spec.shape).toEqual([1, 3, 48, 192]);
+  });
+
   it("names the missing inputs when no guess suits the model", async () => {
     const build = graphBuilder();
     const x = build.input("x", "FP32", ["n"]);

@@ -165,19 +165,22 @@ async function checkCut(
 /**
  * Seeded inputs that the model accepts on a runtime: the guesses are tried in turn. Throws `invalid-input` with the last
  * refusal when it accepts none; then someone has to say what the inputs look like.
+ *
+ * @param shapes Shapes of inputs that the operator states, by name; -1 where a size varies. Default: those of the file alone.
  */
 export async function findInputs(
   graph: OpenGraph,
   runtime: Runtime,
   seeds: readonly number[],
   call: Call,
+  shapes?: ReadonlyMap<string, readonly number[]>,
 ): Promise<readonly Tensors[]> {
   const session = await runtime.load(segmentArtifact(graph, startCut, endCut), {}, call);
   let refusal: unknown;
   try {
     for (let guess = 0; guess < guesses; guess++) {
       try {
-        const inputs = seeds.map((seed) => guessInputs(graph.split, seed, guess));
+        const inputs = seeds.map((seed) => guessInputs(graph.split, seed, guess, 1, shapes));
         for (const input of inputs) await session.run(input, names(graph), call);
         return inputs;
       } catch (thrown) {

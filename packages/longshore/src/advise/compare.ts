@@ -77,6 +77,8 @@ export interface Comparison {
   readonly breakEven: BreakEven;
   /** From the slowest to the quickest. */
   readonly rates: readonly AtRate[];
+  /** What the time did not suffice for, in words. */
+  readonly leftOut: readonly string[];
 }
 
 /** Estimated power of a weak device while it runs, in watts. */
@@ -129,14 +131,20 @@ const seedCount = 5;
 /** Seeds and requests at each rate of the sweep. */
 const sweepSeeds = 1;
 const sweepRequests = 40;
-/** Rates of the sweep, as multiples of the given one. */
-const sweepFactors = [1 / 64, 1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16];
+/** Rates of the sweep, as multiples of the given one: the given one first, then further and further ones. */
+const sweepFactors = [1, 1 / 4, 4, 1 / 16, 16, 1 / 2, 2, 1 / 64];
 /** The gap between the rates on both sides of the break-even is halved so often. */
 const refinements = 3;
 /** The server pays if it saves this share of the device's time: a smaller gain is within the spread of replays. */
 export const payingRatio = 0.02;
 /** Plans with the server that are replayed at each rate, the most promising ones. */
 const bestTried = 3;
+/** Shares of the time after which no further plan with the server as a whole, no further split and no further rate is begun. */
+const wholeShare = 0.4;
+const splitShare = 0.6;
+
+/** The time for the replays: the share of it that is over, from 0. */
+export type SpentTime = () => number;
 
 /**
  * Replays the demand in equal worlds: under Longshore, under each plan worth comparing with, and at other rates. The verdict, the table and the sweep
@@ -147,26 +155,36 @@ export async function compare(
   about: Circumstances,
   demand: ReplayDemand,
   progress: (text: string) => void,
+  spent: SpentTime = () => 0,
 ): Promise<Comparison> {
+  const leftOut: string[] = [];
   const world = worldOf(model, about);
   const variant = model.description.variants[0]?.name ?? "default";
   const candidates = planCandidates(variant, bucketOf(model.profile, variant, { bytes: 0 }), ["server"]);
   const here = candidates.filter(({ plan }) => plan.cut === endCut);
   const away = candidates.filter(({ plan }) => plan.endpoint !== undefined);
   const seeds = Array.from({ length: seedCount }, (_, index) => about.seed + index);
-  const each = { ...demand, requests: Math.ceil(demand.requests / seedCount) };
+  const isOver = (): boolean => spent() >= 1;
+  const each = { ...demand, requests: Math.ceil(demand.requests / seedCount), isOver };
   const costAt = costOf(about, meanBitsPerSecond(about.up));
+  /** Of plans from the most to the least promising one: the first is replayed in any case, others until the share is over. */
   const quickest = async (
     some: readonly PlanCandidate[],
+    words: string,
+    share: number,
   ): Promise<readonly [PlanCandidate, Replayed] | undefined> => {
     const found: (readonly [PlanCandidate, Replayed])[] = [];
     for (const one of some) {
-      progress(`replaying plan ${found.length + 1} of ${some.length}`);
+      if (found.length > 0 && spent() >= share) {
+        leftOut.push(`${some.length - found.length} of ${some.length} ${words}`);
+        break;
+      }
+      progress(`replaying plan ${found.length + 1} of ${some.length} ${words}`);
       found.push([one, await replayRequests(world, each, seeds, one.plan)]);
     }
     return found.sort(([, a], [, b]) => a.score.meanMs - b.score.meanMs)[0];
   };
-  const device = await quickest(here);
+  const device = await quickest(here, "plans on the device", wholeShare / 2);
   if (!device) throw new LongshoreError("unsupported", "plan", "the model cannot run as a whole");
   const ways: Compared[] = [];
   const add = (name: Compared["name"], candidate: PlanCandidate | undefined, replayed: Replayed): void => {
@@ -174,21 +192,27 @@ export async function compare(
   };
   add("longshore", undefined, await replayRequests(world, each, seeds));
   add("device", ...device);
-  const whole = away.filter(({ plan }) => plan.cut === startCut);
-  const server = await quickest(whole);
+  const whole = away.filter(({ plan }) => plan.cut === startCut).sort((a, b) => costAt(a) - costAt(b));
+  const server = await quickest(whole, "plans with the server", wholeShare);
   if (server) add("server", ...server);
   const raw = whole.find(({ plan }) => Object.keys(plan.codecs).length === 0);
-  if (raw && raw !== server?.[0]) add("server, raw", raw, await replayRequests(world, each, seeds, raw.plan));
+  if (raw && raw !== server?.[0] && spent() < splitShare)
+    add("server, raw", raw, await replayRequests(world, each, seeds, raw.plan));
   const splits = away.filter(({ plan }) => plan.cut !== startCut).sort((a, b) => costAt(a) - costAt(b));
-  const split = await quickest(splits.slice(0, splitsTried));
+  const tried = spent() < splitShare ? splits.slice(0, splitsTried) : [];
+  if (tried.length === 0 && splits.length > 0) leftOut.push("splits");
+  const split = await quickest(tried, "splits", splitShare);
   if (split) add("best split", ...split);
-  const { rates, breakEven } = await sweep(model, about, demand, { here, away }, progress);
+  const measured = await sweep(model, about, { ...demand, isOver }, { here, away }, progress, spent);
+  const { rates, breakEven } = measured;
+  if (measured.leftOut > 0) leftOut.push(`${measured.leftOut} of ${sweepFactors.length} other uplinks`);
+  if (isOver()) leftOut.push("some of the requests");
   const inputBytes = demand.inputs.map(totalBytes).toSorted((a, b) => a - b);
-  return { variant, inputBytes, ways, breakEven, rates };
+  return { variant, inputBytes, ways, breakEven, rates, leftOut };
 }
 
 function savedBy({ score, means }: Replayed, device: Replayed): Spread {
-  const pairs = means.map((ms, index) => 1 - ms / (device.means[index] ?? NaN));
+  const pairs = means.slice(0, device.means.length).map((ms, index) => 1 - ms / (device.means[index] ?? NaN));
   return {
     middle: 1 - score.meanMs / device.score.meanMs,
     least: Math.min(...pairs),
@@ -216,7 +240,8 @@ async function sweep(
   demand: ReplayDemand,
   { here, away }: { readonly here: readonly PlanCandidate[]; readonly away: readonly PlanCandidate[] },
   progress: (text: string) => void,
-): Promise<Pick<Comparison, "rates" | "breakEven">> {
+  spent: SpentTime,
+): Promise<Pick<Comparison, "rates" | "breakEven"> & { readonly leftOut: number }> {
   const asked = meanBitsPerSecond(about.up);
   const downOverUp = meanBitsPerSecond(about.down) / asked;
   const seeds = Array.from({ length: sweepSeeds }, (_, index) => about.seed + index);
@@ -248,16 +273,21 @@ async function sweep(
     };
   };
   const rates: AtRate[] = [];
-  for (const factor of sweepFactors) rates.push(await at(asked * factor));
+  for (const factor of sweepFactors) {
+    if (rates.length > 0 && spent() >= 1) break;
+    rates.push(await at(asked * factor));
+  }
+  const leftOut = sweepFactors.length - rates.length;
+  rates.sort((a, b) => a.bitsPerSecond - b.bitsPerSecond);
   let breakEven = breakEvenOf(rates);
-  for (let turn = 0; turn < refinements; turn++) {
+  for (let turn = 0; turn < refinements && spent() < 1; turn++) {
     const { below, above } = breakEven;
     if (below === 0 || above === Infinity || above / below < 1.2) break;
     rates.push(await at(Math.sqrt(below * above)));
     rates.sort((a, b) => a.bitsPerSecond - b.bitsPerSecond);
     breakEven = breakEvenOf(rates);
   }
-  return { rates, breakEven };
+  return { rates, breakEven, leftOut };
 }
 
 /** Whether the server pays in a row of the sweep. */

@@ -25,6 +25,8 @@ export interface MeasuredModel {
   readonly inputs: readonly Tensors[];
   /** Measured before and found in the repository, instead of now. */
   readonly known: boolean;
+  /** Cuts that were chosen and not measured, because the time was over. */
+  readonly leftOut: number;
 }
 
 /** How much is measured. */
@@ -63,6 +65,8 @@ export async function measuredModel(
     readonly effort?: Effort;
     /** Measure here even where the repository holds a profile; default false. */
     readonly fresh?: boolean;
+    /** No further cut is measured after this moment of the clock. Default: all are. */
+    readonly untilMs?: number;
     /** Default: the first one. */
     readonly variants?: readonly string[];
   },
@@ -85,6 +89,7 @@ export async function measuredModel(
       ? `using the profile in the repository, measured on ${knowledge.profile?.measuredOn.description ?? "another machine"}`
       : `measuring ${model}: one run takes ${Math.round(wholeMs)} ms here`,
   );
+  let [measured, chosen] = [0, 0];
   const profile =
     known && knowledge.profile
       ? knowledge.profile
@@ -101,14 +106,19 @@ export async function measuredModel(
             codecs: effort.everyCodec
               ? [uint8Codec, fp16Codec, int8Codec, jpegCodec(85), jpegCodec(95)]
               : [int8Codec, jpegCodec(85)],
-            progress: (note) => io.progress(`measured ${note.measured} of ${note.chosen} cuts`),
+            progress: (note) => {
+              ({ measured, chosen } = note);
+              io.progress(`measured ${measured} of ${chosen} cuts`);
+            },
+            ...(parts.untilMs === undefined ? {} : { untilMs: parts.untilMs }),
           },
           call,
         );
   const compute = await crossings(engine, description, profile, inputs, call);
   const [first] = inputs;
   const features = first ? featuresOf(description, first) : { bytes: 0 };
-  return { simulated: { description, profile, compute, featuresOf: () => features }, inputs, known };
+  const simulated = { description, profile, compute, featuresOf: () => features };
+  return { simulated, inputs, known, leftOut: chosen - measured };
 }
 
 /** Of middling size first: when only one is measured, it should be a typical one. Equal sizes keep their order. */

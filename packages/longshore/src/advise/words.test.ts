@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { constantTrace } from "@longshore/lab";
 import type { ModelDescription, Profile } from "@longshore/core";
 import { tensorOf } from "@longshore/core";
-import { type Circumstances, compare, type Comparison, pays } from "./compare.ts";
+import { type Circumstances, compare, type Comparison, pays, type SpentTime } from "./compare.ts";
 import { adviceOf, adviceText, rateText } from "./words.ts";
 
 const digest = `sha256:${"3".repeat(64)}`;
@@ -62,7 +62,7 @@ const profile: Profile = {
   ],
 };
 
-function advise(about: Partial<Circumstances>): Promise<Comparison> {
+function advise(about: Partial<Circumstances>, spent?: SpentTime): Promise<Comparison> {
   const inputs = [new Map([["x", tensorOf("x", "UINT8", [1, 50_000], new Uint8Array(50_000))]])];
   return compare(
     { description, profile },
@@ -77,6 +77,7 @@ function advise(about: Partial<Circumstances>): Promise<Comparison> {
     },
     { model: "toy", inputs, requests: 60, everyMs: undefined, deadlineMs: undefined },
     () => undefined,
+    spent,
   );
 }
 
@@ -103,6 +104,20 @@ describe("advice", () => {
     const text = adviceText(comparison, advice);
     for (const word of ["longshore", "device", "server", "variant default, inputs of 50 kB", "pays"])
       expect(text).toContain(word);
+  });
+
+  it("ends when its time is over, and names what was not measured", async () => {
+    const comparison = await advise({}, () => 1);
+    const advice = adviceOf(comparison);
+    expect(advice.offload).toBe("yes");
+    expect(comparison.rates).toHaveLength(1);
+    expect(comparison.ways.map(({ name }) => name)).toEqual(["longshore", "device", "server"]);
+    expect(comparison.leftOut).toEqual(["7 of 8 other uplinks", "some of the requests"]);
+    for (const { score } of comparison.ways) expect(score.counted).toBeLessThanOrEqual(5);
+    expect(adviceText(comparison, advice)).toContain(
+      "(--within): 7 of 8 other uplinks; some of the requests",
+    );
+    expect((await gains).leftOut).toEqual([]);
   });
 
   it("says no where the device is quicker than any link, without making anything slower", async () => {

@@ -143,5 +143,8 @@ export function adviceText(comparison: Comparison, advice: Advice): string {
     "",
     "at other uplinks:",
     table(["uplink", "device", "with server", "best plan", "pays", "longshore", "away"], rates),
+    ...(comparison.leftOut.length === 0
+      ? []
+      : ["", `not measured, since the time was over (--within): ${comparison.leftOut.join("; ")}`]),
   ].join("\n");
 }

@@ -1,8 +1,8 @@
-import { LongshoreError } from "@longshore/core";
+import { type Clock, LongshoreError } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import { planName } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
-import { compare, type Comparison } from "../advise/compare.ts";
+import { compare, type Comparison, type SpentTime } from "../advise/compare.ts";
 import { measuredModel } from "../advise/measured-model.ts";
 import type { Score } from "../advise/replay.ts";
 import { type Advice, adviceOf, adviceText, rateText } from "../advise/words.ts";
@@ -19,19 +19,26 @@ export interface AdviseOptions extends LinkOptions {
   readonly every?: number;
   readonly deadline?: number;
   readonly seed: number;
+  /** Seconds. */
+  readonly within: number;
   readonly json: boolean;
 }
 
 const requests = 300;
+/** Share of the time after which no further cut of the model is measured, and after which a model is given up. */
+const measuringShare = 0.4;
 
 /**
  * Says whether a model should be offloaded from a device of some speed over some uplink: measures it here, then replays
- * requests in a simulated world with the real offloader and with plans that never change. Takes about a minute.
+ * requests in a simulated world with the real offloader and with plans that never change. Takes about a minute, and ends when its time
+ * is over: what was not measured by then is named.
  */
 export async function advise(model: string, options: AdviseOptions, io: CommandIo): Promise<ExitCode> {
   const { up, down } = await linksOf(options);
-  const call = housekeepingCall("advise", io.stop);
   const clock = systemClock();
+  const startedMs = clock.nowMs();
+  const withinMs = 1000 * options.within;
+  const call = housekeepingCall("advise", io.stop);
   const opened = await openModel(model);
   if (opened.model === undefined) {
     throw new LongshoreError(
@@ -42,19 +49,26 @@ export async function advise(model: string, options: AdviseOptions, io: CommandI
   }
   await warnWhenBusy(io);
   const { engine, close } = openEngine({ store: opened.store });
+  const name = opened.model;
   let measured;
   try {
-    measured = await measuredModel(
-      { engine, clock, model: opened.model, samples: options.samples, io },
+    const untilMs = startedMs + measuringShare * withinMs;
+    const measuring = measuredModel(
+      { engine, clock, model: name, samples: options.samples, untilMs, io },
       call,
     );
+    measured = await inTime(measuring, clock, withinMs - (clock.nowMs() - startedMs), () =>
+      tooSlow(name, options),
+    );
   } finally {
-    await close();
+    // A run of a runtime cannot be stopped, and the command need not wait for it.
+    if (measured) await close();
+    else void close();
   }
   io.note(
     `replaying ${requests} requests: device at ${options.deviceSpeed} x this machine, server at ${options.serverSpeed} x, uplink ${up.name}, round trip ${options.roundTrip} ms`,
   );
-  const comparison = await compare(
+  const found = await compare(
     measured.simulated,
     { ...options, roundTripMs: options.roundTrip, up, down },
     {
@@ -65,11 +79,37 @@ export async function advise(model: string, options: AdviseOptions, io: CommandI
       deadlineMs: options.deadline,
     },
     (text) => io.progress(text),
+    // Replays get the time that is left, and a quarter of the whole in any case.
+    timeOf(clock, Math.max(withinMs / 4, withinMs - (clock.nowMs() - startedMs))),
   );
+  const cuts = measured.leftOut > 0 ? [`${measured.leftOut} cuts of the model`] : [];
+  const comparison = { ...found, leftOut: [...cuts, ...found.leftOut] };
   const advice = adviceOf(comparison);
   if (options.json) io.out(JSON.stringify(asJson(model, comparison, advice)));
   else io.out(adviceText(comparison, advice));
   return 0;
+}
+
+/** The share of a time from now that is over. */
+function timeOf(clock: Clock, ms: number): SpentTime {
+  const fromMs = clock.nowMs();
+  return () => (clock.nowMs() - fromMs) / ms;
+}
+
+function tooSlow(model: string, { within }: AdviseOptions): LongshoreError {
+  const why = `measuring ${model} took longer than ${within} s: give more (--within), or measure it once with 'longshore profile --write'`;
+  return new LongshoreError("deadline-exceeded", "execute", why);
+}
+
+/** What `work` gives, unless the time is over before. */
+async function inTime<T>(work: Promise<T>, clock: Clock, ms: number, late: () => LongshoreError): Promise<T> {
+  let over: () => void = () => undefined;
+  const end = new Promise<undefined>((resolve) => (over = () => resolve(undefined)));
+  using _timer = clock.timer(ms, over);
+  const first = await Promise.race([work.then((value) => ({ value })), end]);
+  if (first) return first.value;
+  work.catch(() => undefined);
+  throw late();
 }
 
 function scoreJson(score: Score): Record<string, unknown> {
@@ -84,6 +124,7 @@ function asJson(model: string, comparison: Comparison, advice: Advice): Record<s
     ...advice,
     variant: comparison.variant,
     inputBytes: comparison.inputBytes,
+    notMeasured: comparison.leftOut,
     breakEvenBitsPerSecond: { below, above: Number.isFinite(above) ? above : null },
     ways: comparison.ways.map(({ name, candidate, score, saved }) => ({
       way: name,

@@ -135,6 +135,12 @@ export function defineModels({ program, action, io }: Defining): void {
       )
       .option("--deadline <ms>", "count answers after this as missed", number("deadline", 1))
       .option("--seed <n>", "seed of the simulation", number("seed", 0), 1)
+      .option(
+        "--within <seconds>",
+        "end after this time; what was not measured is named",
+        number("within", 1),
+        120,
+      )
       .option("--json", "print JSON", false)
       .action(action((model: string, options) => advise(model, options, io))),
     "longshore advise ocr --samples ./receipts --uplink 5mbit --device-speed 0.2",

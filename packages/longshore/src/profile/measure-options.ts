@@ -16,4 +16,6 @@ export interface MeasureOptions {
   readonly variants?: readonly string[];
   readonly codecs?: readonly Codec[];
   readonly progress?: (note: ProfileNote) => void;
+  /** No further cut is measured after this moment of the clock. Default: all are. */
+  readonly untilMs?: number;
 }

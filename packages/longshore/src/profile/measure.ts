@@ -80,6 +80,7 @@ export async function measureModel(options: MeasureOptions, call: Call): Promise
       ...(options.rounds === undefined ? {} : { rounds: options.rounds }),
       ...(whole ? { maxCuts: 0 } : options.maxCuts === undefined ? {} : { maxCuts: options.maxCuts }),
       ...(options.progress ? { progress: options.progress } : {}),
+      ...(options.untilMs === undefined ? {} : { untilMs: options.untilMs }),
     },
     call,
   );
@@ -219,7 +220,8 @@ export async function guessedInputs(
   const graph = await onnxSource({ sha256 }).open(await engine.artifact(segment, call), call);
   const runtime = onnxRuntime();
   try {
-    return await findInputs(graph, runtime, seeds, call);
+    const shapes = new Map(description.inputs.map(({ name, shape }) => [name, shape]));
+    return await findInputs(graph, runtime, seeds, call, shapes);
   } finally {
     await runtime.close();
   }
