@@ -3,7 +3,7 @@
  * 1,100 modules takes longer than running them. `tsc -b` writes those modules; run this after it.
  *
  * Libraries are bundled too, with their licences in dist/bundle/LICENSES.txt. Native libraries, and packages that the command looks for at run
- * time, stay where they are installed. So do the workers of @longshore/nodejs: they need few modules besides ONNX Runtime.
+ * time, stay where they are installed. So does the worker of ONNX Runtime, which needs few modules.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -29,6 +29,10 @@ const installedModules = {
     // Imports ONNX Runtime, which is native, and the optional build for WebAssembly: both from where the package is installed.
     onLoad({ filter: /[/\\]nodejs[/\\]dist[/\\]runtime[/\\]import-ort\.js$/ }, ({ path }) => ({
       contents: `export const importOrt = async (...args) => (await import(${installedAddress(path)})).importOrt(...args);`,
+    }));
+    // The worker of transforms is in the bundle.
+    onLoad({ filter: /[/\\]nodejs[/\\]dist[/\\]lane[/\\]worker-lane\.js$/ }, async ({ path }) => ({
+      contents: await readFile(path, "utf8"),
     }));
     // Modules that start workers or look for optional packages do so from their own address.
     onLoad(
@@ -61,11 +65,12 @@ rmSync(output, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: [
-    "command/main.js",
-    "model-file/graph-worker.js",
-    "profile/provider-main.js",
-    "demo/endpoint-main.js",
-  ].map((file) => join(built, file)),
+    "longshore/dist/command/main.js",
+    "longshore/dist/model-file/graph-worker.js",
+    "longshore/dist/profile/provider-main.js",
+    "longshore/dist/demo/endpoint-main.js",
+    "nodejs/dist/lane/lane-worker.js",
+  ].map((file) => join(packages, file)),
   entryNames: "[name]",
   outdir: output,
   bundle: true,
