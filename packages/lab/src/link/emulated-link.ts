@@ -4,7 +4,13 @@
  * acknowledgements travel in packets of the other direction, as over the relay of `proxy/`.
  */
 import { type Clock, LongshoreError, type Random } from "@longshore/core";
-import { abortError, acknowledgeStep, type Direction } from "@longshore/core/internal";
+import {
+  abortError,
+  acknowledgeStep,
+  afterPause,
+  type Connecting,
+  type Direction,
+} from "@longshore/core/internal";
 import { packetBytes, packetsOf, type Trace } from "../trace/index.ts";
 import { TcpSender } from "./tcp-sender.ts";
 
@@ -57,6 +63,8 @@ export interface EmulatedLink {
    * that had been handed to the link's buffers still pass. Stalls while the link is cut.
    */
   carry(bytes: number, direction: Direction, options?: CarryOptions): Promise<void>;
+  /** See `Transport.connecting`, of the next body away from here. Absent: no connections are made. */
+  readonly connecting?: () => Connecting | undefined;
   /** Nothing passes any more until `restore`. */
   cut(): void;
   restore(): void;
@@ -203,6 +211,12 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
   /** Connections away from here: the one that was used last is used next, a new one takes a round trip to make. */
   function tcpConnections({ lossRatio = 0 }: TcpOptions) {
     const free: TcpSender[] = [];
+    let tookMs: number | undefined;
+    /** Drops connections that were idle for too long, and returns the one that is used next. */
+    const next = (): TcpSender | undefined => {
+      while (free.length > 0 && (free.at(-1)?.idleMs() ?? 0) > keptMs) free.pop();
+      return free.at(-1);
+    };
     const path = {
       clock,
       get backMs() {
@@ -214,10 +228,15 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
       },
     };
     return {
+      connecting(): Connecting | undefined {
+        const kept = next();
+        if (kept) return afterPause(kept.idleMs());
+        return tookMs === undefined ? { roundTrips: 1 } : { roundTrips: 1, tookMs };
+      },
       /** Sends a body like a transfer of its own; disposed, it sends nothing more and its connection is closed. */
       send(bytes: number, landed: Transfer["landed"]): Disposable {
-        while (free.length > 0 && (free.at(-1)?.idleMs() ?? 0) > keptMs) free.pop();
-        const kept = free.pop();
+        const kept = next();
+        if (kept) free.pop();
         const sender = kept ?? new TcpSender(path);
         let sending: Disposable | undefined;
         const begin = (): void => {
@@ -227,8 +246,12 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
             () => free.push(sender),
           );
         };
-        const opening = kept ? undefined : clock.timer(2 * wayMs(), begin);
+        let opening: Disposable | undefined;
         if (kept) begin();
+        else {
+          tookMs = 2 * wayMs();
+          opening = clock.timer(tookMs, begin);
+        }
         return {
           [Symbol.dispose]() {
             opening?.[Symbol.dispose]();
@@ -297,6 +320,7 @@ export function emulatedLink(parts: EmulatedLinkParts): EmulatedLink {
         else sides[direction].add(transfer);
       });
     },
+    ...(connections ? { connecting: connections.connecting } : {}),
     cut() {
       if (isCut) return;
       sides.up.settle();

@@ -44,6 +44,22 @@ it("keeps its window where it goes on at once, and starts anew after a long rest
   expect(rested).toBeGreaterThan(atOnce + roundTripMs);
 });
 
+it("reports what the next body waits for: a connection, and how long an open one has rested", async () => {
+  const clock = virtualClock();
+  const parts = { up: constantTrace(20e6), down: constantTrace(1e9), delayMs: 25, quantumMs: 0, clock };
+  const link = emulatedLink({ ...parts, random: seededRandom(3), tcp: {} });
+  expect(link.connecting?.()).toEqual({ roundTrips: 1 });
+  await clock.runUntil(link.carry(14_600, "up"));
+  await clock.advance(100);
+  expect(link.connecting?.()).toBeUndefined();
+  await clock.advance(1000);
+  expect(link.connecting?.()).toMatchObject({ roundTrips: 0 });
+  expect(link.connecting?.()?.idleMs).toBeGreaterThan(1000);
+  await clock.advance(3500);
+  expect(link.connecting?.()).toEqual({ roundTrips: 1, tookMs: 50 });
+  expect(emulatedLink({ ...parts, random: seededRandom(3) }).connecting).toBeUndefined();
+});
+
 it("delivers everything whatever is lost, and takes longer for it", async () => {
   const sizes = Array.from({ length: 12 }, () => 150_000);
   const whole = await timesOf(sizes, 0, 600);

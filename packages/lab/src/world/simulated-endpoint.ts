@@ -311,6 +311,7 @@ export function simulatedEndpoint(parts: SimulatedEndpointParts): SimulatedEndpo
       }
     },
     capabilities: {
+      ...(link?.connecting ? { connecting: link.connecting } : {}),
       async probe(bytes, call) {
         if (!link) return undefined;
         refuseWhenDown();
