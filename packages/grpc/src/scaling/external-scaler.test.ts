@@ -125,3 +125,10 @@ it("refuses unknown models, other metrics and what is no message, with the reaso
     code: status.INVALID_ARGUMENT,
   });
 });
+
+it("says UNIMPLEMENTED to methods of later versions of KEDA, which then does without them", async () => {
+  const { ask } = await scaler({ needed: 1, active: true });
+  await expect(ask("StreamMetricSpec", new Uint8Array(0))).rejects.toMatchObject({
+    code: status.UNIMPLEMENTED,
+  });
+});

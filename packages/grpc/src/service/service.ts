@@ -35,6 +35,17 @@ const noMethod: ControlMethod = async (parts, served) => {
   throw new LongshoreError("unsupported", "admission", "there is no such method here");
 };
 
+/** Methods that a service besides inference lacks, such as those of later versions. Such services have no identity. */
+function demandMethod(path: string, methods: ServiceParts["methods"]): void {
+  const service = path.slice(0, path.lastIndexOf("/") + 1);
+  if (!methods || methods.size === 0 || service.length < 2) return;
+  for (const known of methods.keys()) {
+    if (known.startsWith(service)) {
+      throw new LongshoreError("unsupported", "admission", "there is no such method here");
+    }
+  }
+}
+
 /** Serves calls. Never rejects: a failure is a status. */
 export type Service = (served: ServerCall) => Promise<GrpcStatus>;
 
@@ -47,6 +58,7 @@ export function createService(parts: ServiceParts): Service {
     try {
       const other = parts.methods?.get(served.path);
       if (other) return await serveMethod(other, served);
+      demandMethod(served.path, parts.methods);
       const method = (await methodOf(served.path)) ?? noMethod;
       return await method(parts, served);
     } catch (thrown) {
