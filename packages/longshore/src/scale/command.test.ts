@@ -1,12 +1,15 @@
 import { getEventListeners, once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { Agent, get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { silentObserver } from "@longshore/core";
+import { systemClock, systemRandom } from "@longshore/nodejs";
 import { manualClock, writeModels } from "@longshore/testkit";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { runCommand } from "../command/run-command.ts";
+import { openDirectory } from "../compose/directory.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
@@ -109,6 +112,49 @@ it("counts a request that waits for its first server, which is answered when the
   expect(page).toMatch(/longshore_needed_endpoints\{model="simple",objective="p95=2s"\} [1-9]/);
   expect(page).toContain('longshore_scale_sources{state="answering"} 1');
 }, 90_000);
+
+it.each(["later", "in its place"])(
+  "holds a request with a deadline whose last server leaves the directory, while another comes %s",
+  async (next) => {
+    const { store } = await openModel(folder);
+    const file = join(folder, "endpoints.json");
+    const list = (...addresses: readonly string[]): Promise<void> => {
+      const entries = addresses.map((address) => ({
+        id: new URL(address).port,
+        address,
+        tier: "edge",
+        zone: "eu",
+        trust: "listed",
+      }));
+      return writeFile(file, JSON.stringify({ schemaVersion: 1, entries }));
+    };
+    const first = await serve({ store, port: 0 });
+    open.push(first);
+    await list(first.address);
+    const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
+    const directory = await openDirectory({ from: file }, parts);
+    open.push({ close: () => directory[Symbol.asyncDispose]() });
+    const gate = await gateway({ directory, dialling: () => ({}), port: 0, dataClass: "internal", holdMs: 60_000 }); // prettier-ignore
+    open.push(gate);
+    await vi.waitFor(async () => expect((await infer(gate.address)).status).toBe(200), 30_000);
+    // As when a fleet has just been scaled to zero: the server is gone, and a moment later its entry.
+    await first.close(0);
+    const held = infer(gate.address, { "longshore-deadline": "55000" });
+    const reason = async (): Promise<unknown> =>
+      ((await (await infer(gate.address)).json()) as { readonly reason?: string }).reason;
+    await vi.waitFor(async () => expect(await reason()).toBe("unreachable"), 30_000);
+    if (next === "later") {
+      await list();
+      await vi.waitFor(async () => expect(await reason()).toBe("no-endpoint"), 30_000);
+      for (let at = 0; at < 50; at++) expect(await reason()).toBe("no-endpoint");
+    }
+    const second = await serve({ store, port: 0 });
+    open.push(second);
+    await list(second.address);
+    expect((await held).status).toBe(200);
+  },
+  90_000,
+);
 
 it("keeps the number while no gateway answers", async () => {
   const { lines, notes } = await command("--at", "http://127.0.0.1:9", "--objective", "p95=1s", "--port", "0", "--model", "ocr", "--json", "--every", "0.5"); // prettier-ignore

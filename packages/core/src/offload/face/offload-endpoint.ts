@@ -87,6 +87,7 @@ class LoopEndpoint implements OffloadEndpoint {
       sendsOn: true,
       known: (model, version, call) => this.#knownNow(model, version, call),
       ready: (model, version, call) => this.#ready(model, version, call),
+      vacant: () => loop.local === undefined && loop.endpoints.all.size === 0,
       prepare: (segment, call) => prepareAll(loop, segment, call),
       models: (call) => listModels(loop, call),
       missing: (query, call) => this.#missing(query, call),

@@ -352,6 +352,8 @@ export interface EndpointCapabilities {
    * forgotten where its sequences are asks this. Absent: it cannot tell.
    */
   readonly sequence?: (query: SequenceQuery, call: Call) => Promise<SequenceStanding | undefined>;
+  /** Whether no endpoint is behind it at this moment and it runs nothing itself, as in a fleet that was scaled to zero. Synchronous. Absent: false. */
+  readonly vacant?: () => boolean;
   /** Whether it could take a request for a model now, by its own word. Absent: it can whenever it is there. */
   readonly ready?: (model: string, version: string | undefined, call: Call) => Promise<boolean>;
   /**

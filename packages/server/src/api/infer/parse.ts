@@ -110,10 +110,23 @@ export function parseHead(
     call.path = [...arrived.path, api.endpoint.info.id];
     return { arrived, call, knowledge, segment: segmentOfRoute(incoming, route, knowledge) };
   };
-  const found = findModel(api, route.model, route.version, arrived);
+  const found = servedModel(api, route, arrived);
   if (found instanceof Promise) return awaitedModel(api, route, arrived, found).then(headOf);
   countArrival(api, route, arrived);
   return headOf(found);
+}
+
+/** The model, as `findModel`. Where requests may wait for a server, a model that is known from servers that have left is awaited, too. */
+export function servedModel(
+  api: Api,
+  { model, version }: InferRoute,
+  call: Call,
+): ReturnType<typeof findModel> {
+  if (!api.hold || api.endpoint.capabilities?.vacant?.() !== true) {
+    return findModel(api, model, version, call);
+  }
+  const why = `no server is listed at this moment, so none has ${model}`;
+  return Promise.reject(new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: 1000 }));
 }
 
 /** Models that are not here are not counted: their names are the senders' own. */
@@ -121,16 +134,20 @@ function countArrival({ clock, observer }: Api, { model }: InferRoute, { id: cal
   observer.record({ kind: "inference-asked", atMs: clock.nowMs(), callId, model });
 }
 
-/** The model, once a server has it, if the request may wait for that. */
-async function awaitedModel(
+/**
+ * The model, once a server has it, if the request may wait for that.
+ *
+ * @param counted The arrival of the request was counted.
+ */
+export async function awaitedModel(
   api: Api,
   route: InferRoute,
   call: Call,
   first: Promise<ModelKnowledge>,
+  counted = false,
 ): Promise<ModelKnowledge> {
   const sinceMs = api.clock.nowMs();
-  let counted = false;
-  for (let found = first; ; found = Promise.resolve(findModel(api, route.model, route.version, call))) {
+  for (let found = first; ; found = Promise.resolve(servedModel(api, route, call))) {
     try {
       const knowledge = await found;
       if (!counted) countArrival(api, route, call);

@@ -9,7 +9,7 @@ import { canBegin, digestHeader } from "@longshore/core/internal";
 import { findModel } from "../find-model.ts";
 import { checkWireInputs } from "./check-inputs.ts";
 import type { Inference } from "./inference.ts";
-import { segmentOfRoute } from "./parse.ts";
+import { awaitedModel, segmentOfRoute, servedModel } from "./parse.ts";
 import type { ParsedInference } from "./request.ts";
 
 /** The answer of an endpoint, and the content it ran. */
@@ -52,7 +52,33 @@ export async function renewedRequest(
   return { request: { ...rest, segment }, knowledge };
 }
 
-/** The third step: the endpoint runs or forwards the request. It retries once if the content was replaced meanwhile. */
+/** Failures of a request whose servers left while it was under way. */
+const left: ReadonlySet<string> = new Set(["unreachable", "no-endpoint", "shutting-down"]);
+
+/**
+ * The request once more, where its servers left while it was under way: it waits for the next server that has its model, as requests do that
+ * come while there is none. Undefined without a deadline, or if its inputs cannot be read again.
+ */
+async function heldRequest(
+  { api, route, incoming, head: { arrived } }: Inference,
+  request: InferenceRequest,
+  given: boolean,
+  thrown: unknown,
+): Promise<Anew | undefined> {
+  if (!api.hold || arrived.deadlineMs === Infinity) return undefined;
+  if (!LongshoreError.is(thrown) || !left.has(thrown.reason)) return undefined;
+  if (given || request.sequence || (request.wire && !canBegin(request.wire.body))) return undefined;
+  // If no server comes, the caller gets the original error.
+  const found = Promise.resolve(servedModel(api, route, arrived));
+  const knowledge = await awaitedModel(api, route, arrived, found, true).catch(() => undefined);
+  if (!knowledge) return undefined;
+  const segment = segmentOfRoute(incoming, route, knowledge);
+  checkWireInputs(segment, knowledge, request.inputs);
+  const { pass: _granted, ...rest } = request;
+  return { request: { ...rest, segment }, knowledge };
+}
+
+/** The third step: the endpoint runs or forwards the request. It retries once if the content was replaced meanwhile, or its servers by others. */
 export async function run(inference: Inference, question: ParsedInference): Promise<InferenceAnswer> {
   const { api, head } = inference;
   const { request, call, received, tensors } = question;
@@ -63,7 +89,9 @@ export async function run(inference: Inference, question: ParsedInference): Prom
   try {
     answer = { response: await api.endpoint.infer(request, call), description };
   } catch (thrown) {
-    const anew = await renewedRequest(inference, request, forgets, thrown);
+    const anew =
+      (await renewedRequest(inference, request, forgets, thrown)) ??
+      (await heldRequest(inference, request, forgets, thrown));
     if (!anew) throw thrown;
     const response = await api.endpoint.infer(anew.request, call);
     answer = { response, description: anew.knowledge.description };
