@@ -34,8 +34,8 @@ ports:
   - { name: http, containerPort: 8000 }
   - { name: grpc, containerPort: 8001 }
   - { name: metrics, containerPort: 8002 }
-startupProbe: { httpGet: { path: /readyz, port: http }, periodSeconds: 2, failureThreshold: 300 }
-readinessProbe: { httpGet: { path: /readyz, port: http }, periodSeconds: 2, failureThreshold: 2 }
+startupProbe: { httpGet: { path: {{ .ready }}, port: http }, periodSeconds: 2, failureThreshold: 300 }
+readinessProbe: { httpGet: { path: {{ .ready }}, port: http }, periodSeconds: 2, failureThreshold: 2 }
 livenessProbe: { httpGet: { path: /livez, port: http }, periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }
 {{- end -}}
 
