@@ -128,9 +128,11 @@ it("keeps limits of requests and bytes, of inferences alone", async () => {
 });
 
 it("refuses limits that a proxy cannot keep, with file and line", () => {
-  expect(() => parseLimits("tenants:\n  acme: { concurrency: 3 }\n", "limits.yaml")).toThrow(
-    "limits.yaml:2: tenants.acme",
-  );
+  for (const name of ["concurrency", "deviceSecondsPerMinute", "microsPerDay"]) {
+    const refused = `limits.yaml:2: tenants.acme.${name} is an unknown key; known here: requestsPerSecond, bytesPerSecond; a proxy does not tell how a request ended`;
+    expect(() => parseLimits(`tenants:\n  acme: { ${name}: 3 }\n`, "limits.yaml")).toThrow(refused);
+  }
+  expect(() => parseLimits("concurrency: 3\ntenants: {}\n", "limits.yaml")).toThrow("at the servers");
   expect(() => parseLimits("{}", "limits.yaml")).toThrow("limits.yaml");
 });
 

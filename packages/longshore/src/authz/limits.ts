@@ -28,6 +28,9 @@ const schema: ObjectSchema = {
   },
 };
 
+/** Limits of servers and gateways that need to know how a request ended. */
+const ofServers: ReadonlySet<string> = new Set(["concurrency", "deviceSecondsPerMinute", "microsPerDay"]);
+
 /** Reads a file of limits. Throws `invalid-configuration` with file and line for what is wrong. */
 export function parseLimits(text: string, file: string): QuotaRules {
   const read = locatedYaml(text, file);
@@ -35,7 +38,10 @@ export function parseLimits(text: string, file: string): QuotaRules {
   if (problem) {
     const { path, message } = problem;
     const what = path.length === 0 ? "the file" : pathText(path);
-    const why = `${file}:${read.lineOf(path)}: ${what} ${message}`;
+    const hint = ofServers.has(String(path.at(-1)))
+      ? "; a proxy does not tell how a request ended, so state this limit at the servers or a gateway behind it"
+      : "";
+    const why = `${file}:${read.lineOf(path)}: ${what} ${message}${hint}`;
     throw new LongshoreError("invalid-configuration", "resolve", why);
   }
   // The schema has checked it.
