@@ -1,28 +1,33 @@
-import type { Account, Endpoint, ModelDescription, Result, StageTime } from "@longshore/core";
-import type { Simulation } from "@longshore/lab";
+import type { StageTime } from "@longshore/core";
+import { doubleDescription, doubleEndpoint } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { asServed } from "./served-steps.ts";
+import { asServed, type Ran } from "./served-steps.ts";
 
 /** Crops, of which each is read: two steps for each of three elements. */
-const description = {
+const description = doubleDescription({
   name: "page",
-  version: "1",
-  digest: "",
   variants: [
     {
       name: "base",
+      agreementRatio: 1,
       body: {
+        outputs: {},
         kind: "pipeline",
         steps: [
           { id: "detect", run: { model: "detect" }, inputs: {} },
-          { id: "crop", run: { transform: "crop-image" }, inputs: {} },
-          { id: "line", run: { transform: "resize-image" }, inputs: {}, forEach: "crop.crops" },
+          { id: "crop", run: { transform: "crop-image", parameters: {} }, inputs: {} },
+          {
+            id: "line",
+            run: { transform: "resize-image", parameters: {} },
+            inputs: {},
+            forEach: "crop.crops",
+          },
           { id: "read", run: { model: "read" }, inputs: {}, forEach: "line.image" },
         ],
       },
     },
   ],
-} as unknown as ModelDescription;
+});
 
 const stage = (kind: StageTime["stage"], name: string, tookMs: number): StageTime => ({
   stage: kind,
@@ -30,7 +35,7 @@ const stage = (kind: StageTime["stage"], name: string, tookMs: number): StageTim
   tookMs,
 });
 
-function ran(detectMs: number, tookMs: number): Result {
+function ran(detectMs: number, tookMs: number): Ran {
   const stages = [
     stage("run", "detect", detectMs),
     stage("transform", "crop", 10),
@@ -39,19 +44,22 @@ function ran(detectMs: number, tookMs: number): Result {
     stage("run", "read", 80),
     stage("network", "rest", 3),
   ];
-  return { tookMs, accounts: [{ stages } as Partial<Account> as Account] } as Partial<Result> as Result;
+  return { tookMs, accounts: [{ stages }] };
 }
 
 it("reports the times of a resting server's steps, their elements, and the time between steps", async () => {
-  const engine = {
-    describe: () => Promise.resolve({ description: { batching: { maxBatchSize: 8 } } }),
-    infer: ({ segment: { to } }: { readonly segment: { readonly to: string } }) =>
-      Promise.resolve({ outputs: new Map([[`${to}.out`, { spec: { shape: [3, 4] } }]]) }),
-  } as unknown as Endpoint;
-  const told = await asServed({ model: { description }, inputs: {} } as unknown as Simulation, engine, [
-    ran(30, 150),
-    ran(50, 160),
+  const reader = doubleDescription({ name: "read", batching: { maxBatchSize: 8 } });
+  const engine = doubleEndpoint([
+    { description: reader, run: () => new Map() },
+    {
+      description,
+      run: (_inputs, { segment: { to } }) => {
+        const spec = { name: `${to}.out`, datatype: "UINT8", shape: [3, 4] } as const;
+        return new Map([[spec.name, { spec, bytes: new Uint8Array(12) }]]);
+      },
+    },
   ]);
+  const told = await asServed({ model: { description }, inputs: {} }, engine, [ran(30, 150), ran(50, 160)]);
   expect(told).toEqual({
     wholeMs: 152,
     steps: [

@@ -1,4 +1,5 @@
 import {
+  type Account,
   type Endpoint,
   type ModelDescription,
   type Result,
@@ -27,6 +28,11 @@ export interface Served {
   readonly steps: readonly StepTime[];
   /** The whole time of the server, in milliseconds, including the time between steps and their waits for each other. */
   readonly wholeMs: number;
+}
+
+/** The times of a run. */
+export interface Ran extends Pick<Result, "tookMs"> {
+  readonly accounts: readonly Pick<Account, "stages">[];
 }
 
 /** Runs that the mean is over. */
@@ -75,10 +81,14 @@ export async function atRest(
  * simulation, and how many of them it works on together. Undefined for a model of one graph.
  */
 export async function asServed(
-  { model: { description }, inputs }: Simulation,
-  engine: Endpoint,
-  results: readonly Result[],
+  {
+    model,
+    inputs,
+  }: Pick<Simulation, "inputs"> & { readonly model: Pick<Simulation["model"], "description"> },
+  engine: Pick<Endpoint, "describe" | "infer">,
+  results: readonly Ran[],
 ): Promise<Served | undefined> {
+  const { description } = model;
   const all = stepsOf(description);
   if (!all) return undefined;
   const call = housekeepingCall("steps");
@@ -117,7 +127,7 @@ export async function asServed(
   return { steps, wholeMs: mean(whole) };
 }
 
-function stageMs({ accounts }: Result, counts: (stage: StageTime) => boolean): number {
+function stageMs({ accounts }: Ran, counts: (stage: StageTime) => boolean): number {
   const stages = accounts.flatMap((account) => account.stages).filter(counts);
   return stages.reduce((sum, { tookMs }) => sum + tookMs, 0);
 }

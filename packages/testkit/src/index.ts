@@ -18,6 +18,7 @@ export * from "./memory-store.ts";
 export * from "./memory-transport.ts";
 export * from "./onnx-fixtures.ts";
 export * from "./plan-scene.ts";
+export * from "./plan-values.ts";
 export * from "./plan-world.ts";
 export * from "./onnx-runtime-contract.ts";
 export * from "./runtime-contract.ts";

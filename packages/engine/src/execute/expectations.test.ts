@@ -1,9 +1,23 @@
+import { endCut, startCut } from "@longshore/core";
 import { describe, expect, it } from "vitest";
 import type { SegmentPlan } from "../run/index.ts";
 import { expectations } from "./expectations.ts";
 
-// Only compared by identity, never read.
-const plan = {} as SegmentPlan;
+/** A plan of nothing: expectations know plans by identity alone. */
+const plan: SegmentPlan = {
+  program: { variant: "", bare: false, inputs: [], outputs: [], steps: [], values: new Map() },
+  from: startCut,
+  to: endCut,
+  crossing: [],
+  needed: new Set(),
+  actions: [],
+  models: [],
+  answersAt: undefined,
+  drops: [],
+  results: [],
+  stateful: [],
+  sequential: [],
+};
 
 describe("the needs of past requests", () => {
   it("is later than foreseen for each tenant by itself, as nineteen of twenty were", () => {

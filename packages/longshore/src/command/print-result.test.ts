@@ -1,5 +1,6 @@
-import { type Leg, type Plan, type Result, tensorOf } from "@longshore/core";
+import { type Leg, type Result, tensorOf } from "@longshore/core";
 import { bytesOf } from "@longshore/core/internal";
+import { testLeg, testPlan } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { accountText, directoryLine, tensorJson, tensorLine } from "./print-result.ts";
 
@@ -23,18 +24,12 @@ it("reports refused entries of a directory, in touch or not", () => {
 });
 
 it("says of every plan of a request where it ran", () => {
-  const leg = (from: string, to: string, endpoint: string): Partial<Leg> => ({
-    segment: { model: "m", version: "1", digest: "", variant: "default", from, to },
-    endpoint,
-    codecs: {},
-    starts: [{ on: "begin" }],
-  });
-  // The fields of plans and results that the command reads.
-  const plan = (...legs: Partial<Leg>[]): Plan => ({ legs }) as unknown as Plan;
-  const result = {
+  const leg = (from: string, to: string, endpoint: string): Leg =>
+    testLeg({ segment: { model: "m", version: "1", digest: "", variant: "default", from, to }, endpoint });
+  const result: Omit<Result, "outputs"> = {
     plans: [
-      plan(leg("start", "fit", "device"), leg("fit", "detect", "one")),
-      plan(leg("detect", "end", "device")),
+      testPlan([leg("start", "fit", "device"), leg("fit", "detect", "one")]),
+      testPlan([leg("detect", "end", "device")]),
     ],
     accounts: [],
     lostLegs: [],
@@ -46,7 +41,8 @@ it("says of every plan of a request where it ran", () => {
     sentBytes: 0,
     receivedBytes: 0,
     energy: { millijoules: 0, label: "estimated" },
-  } as unknown as Result;
+    costMicros: 0,
+  };
   expect(accountText(result).split("\n").slice(0, 3)).toEqual([
     "where     start..fit on device, then fit..detect on one",
     "then      detect..end on device",

@@ -118,7 +118,7 @@ export function lostTable(lost: readonly LostCandidate[]): string {
 }
 
 /** The account of a result, for people. */
-export function accountText(result: Result): string {
+export function accountText(result: Omit<Result, "outputs">): string {
   const stages = result.accounts.flatMap((account) =>
     account.stages
       .filter((stage) => stage.tookMs >= 0.05)

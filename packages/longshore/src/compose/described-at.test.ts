@@ -1,7 +1,8 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo } from "node:net";
-import { LongshoreError, type ModelDescription } from "@longshore/core";
+import { LongshoreError, type ModelPorts } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
+import { doubleDescription } from "@longshore/testkit";
 import { afterEach, expect, it, vi } from "vitest";
 import { describedAt, portsAt, stepsMissing } from "./described-at.ts";
 
@@ -15,7 +16,7 @@ afterEach(async () => {
 });
 
 const call = housekeepingCall("test");
-const ports = {
+const ports: ModelPorts = {
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -81,9 +82,9 @@ it("names the servers that never answered, for a model and for a step", async ()
   expect(String(failure)).toContain(why(address, "m"));
   const run = { model: "n", elsewhere: ports };
   const steps = [{ id: "look", run, inputs: {} }];
-  const body = { kind: "pipeline", steps, outputs: {} };
-  // Only steps are read.
-  const pipeline = { variants: [{ name: "default", body }] } as unknown as ModelDescription;
+  const body = { kind: "pipeline", steps, outputs: {} } as const;
+  const variants = [{ name: "default", body, agreementRatio: 1 }];
+  const pipeline = doubleDescription({ name: "p", variants });
   const [missing, at] = await late((there) =>
     stepsMissing(pipeline, [{ address: there, kind: "oip" }], call),
   );

@@ -33,7 +33,7 @@ async function server(id?: string): Promise<RunningServer> {
 }
 
 async function before(
-  servers: readonly RunningServer[],
+  servers: readonly Pick<RunningServer, "address">[],
   options: Partial<GatewayOptions> = {},
   kind: "longshore" | "oip" = "longshore",
 ) {
@@ -154,7 +154,7 @@ it("shows the configuration of a model as its server does, without the file's pr
     });
     const gate = await before([behind]);
     expect(await configOf(gate.address)).toEqual(direct);
-    expect(await configOf((await before([gate as unknown as RunningServer])).address)).toEqual(direct);
+    expect(await configOf((await before([gate])).address)).toEqual(direct);
   } finally {
     await rm(own, { recursive: true, force: true });
   }

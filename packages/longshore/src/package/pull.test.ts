@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { manifestDigest, type PackageManifest, untilAborted } from "@longshore/core/internal";
 import { virtualClock } from "@longshore/lab";
-import { createEngine, type Engine } from "@longshore/engine";
+import { createEngine } from "@longshore/engine";
 import { sha256 } from "@longshore/nodejs";
 import { memoryEngineParts, memoryStore } from "@longshore/testkit";
 import { openPull, type Pull } from "./pull.ts";
@@ -91,7 +91,7 @@ describe("a package that is to replace another one", () => {
     const engine = {
       load: () => state.load(),
       unload: async (model: string) => void unloaded.push(model),
-    } as unknown as Engine;
+    };
     const want = ({ digest }: typeof old): Promise<void> => pull.want([{ digest }], engine);
     await want(old);
     expect(pull.store.packages.get("toy")?.digest).toBe(old.digest);

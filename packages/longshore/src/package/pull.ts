@@ -30,6 +30,9 @@ import { isNats, optionalNatsPackages, type OpenPackages } from "../compose/nats
 import { transportShown } from "../compose/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
+/** The engine that a pull has load and unload models. */
+export type LoadingEngine = Pick<Engine, "load" | "unload">;
+
 /** How a server gets the models that it is to serve. */
 export interface PullOptions {
   /**
@@ -75,14 +78,14 @@ export interface Pull {
    * Loads and warms those of these that were installed before and are here whole, without the source; soon after it checks
    * whether there is a newer package of a model. For a start at which the source may be away. Never rejects.
    */
-  restore(references: readonly PackageReference[], engine: Engine): Promise<void>;
+  restore(references: readonly PackageReference[], engine: LoadingEngine): Promise<void>;
   /**
    * Fetches, loads and warms all of these. Once they are here, it drops those that only an earlier call wanted. The packages of
    * `restored` that were restored stay, too. Never rejects.
    */
   want(
     references: readonly PackageReference[],
-    engine: Engine,
+    engine: LoadingEngine,
     restored?: readonly PackageReference[],
   ): Promise<void>;
   /** Resolves once each of these was fetched, loaded and warm. Wanted packages are retried until they are. Never rejects. */
@@ -204,7 +207,7 @@ export function openPull(
   let looking: Promise<void> | undefined;
   let lookFromMs = -Infinity;
 
-  async function get(reference: PackageReference, engine: Engine): Promise<void> {
+  async function get(reference: PackageReference, engine: LoadingEngine): Promise<void> {
     const name = nameOf(reference);
     const before = held.get(name);
     if (before && !unconfirmed.has(name) && !(asNeeded && "model" in reference)) return;
@@ -224,7 +227,7 @@ export function openPull(
   async function install(
     name: string,
     fetched: FetchedPackage,
-    engine: Engine,
+    engine: LoadingEngine,
     origin: "" | ", from the copy that was kept" = "",
   ): Promise<void> {
     const before = held.get(name);
@@ -254,7 +257,7 @@ export function openPull(
   }
 
   /** Loads a package that was installed before, if all of it is here. */
-  async function restoreOne(reference: PackageReference, engine: Engine): Promise<void> {
+  async function restoreOne(reference: PackageReference, engine: LoadingEngine): Promise<void> {
     const name = nameOf(reference);
     if (held.has(name)) return;
     const believed = await manifests.find(reference);
@@ -299,7 +302,7 @@ export function openPull(
   async function letGo(
     name: string,
     fetched: FetchedPackage,
-    engine: Engine,
+    engine: LoadingEngine,
     because = "is not wanted any more",
   ): Promise<void> {
     const { model } = fetched.manifest;
@@ -316,7 +319,7 @@ export function openPull(
   }
 
   /** The same for all of these. Those that cannot be loaded are fetched from the source. */
-  async function restore(references: readonly PackageReference[], engine: Engine): Promise<void> {
+  async function restore(references: readonly PackageReference[], engine: LoadingEngine): Promise<void> {
     for (const reference of references) {
       try {
         if (!control.signal.aborted) await restoreOne(reference, engine);
@@ -332,7 +335,7 @@ export function openPull(
 
   async function turn(
     references: readonly PackageReference[],
-    engine: Engine,
+    engine: LoadingEngine,
     stay: ReadonlySet<string>,
     behind: boolean,
   ): Promise<void> {

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LongshoreError, seededRandom } from "@longshore/core";
 import { manifestDigest, manifestJson, type PackageManifest, sign } from "@longshore/core/internal";
-import type { Engine } from "@longshore/engine";
 import { virtualClock } from "@longshore/lab";
 import { newOperatorKey, operatorSigner, sha256 } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
@@ -235,7 +234,7 @@ it("a package is used until its end, is fetched again before it, and is unloaded
   const engine = {
     load: () => Promise.resolve(),
     unload: async (model: string) => void unloaded.push(model),
-  } as unknown as Engine;
+  };
   await pull.want([{ model: "toy" }], engine);
   const serial = (): number | undefined => pull.store.packages.get("toy")?.manifest.serial;
   expect(serial()).toBe(1);

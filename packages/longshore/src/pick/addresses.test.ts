@@ -28,7 +28,7 @@ it("looks a name up when it is first used and again after half a minute; the las
     if (answer === undefined) throw new Error("no such name");
     return answer;
   });
-  const info = { address: "http://edge:8000" } as Parameters<typeof addresses.of>[0];
+  const info = { address: "http://edge:8000" };
   expect(addresses.of(info)).toBeUndefined();
   expect(addresses.of(info)).toBeUndefined();
   await addresses.coming;
@@ -55,7 +55,7 @@ it("looks a name without an address up again after a second", async () => {
     if (!known) throw new Error("no such name");
     return "10.0.0.1";
   });
-  const info = { address: "http://edge" } as Parameters<typeof addresses.of>[0];
+  const info = { address: "http://edge" };
   addresses.of(info);
   await addresses.coming;
   known = true;
@@ -67,7 +67,7 @@ it("looks a name without an address up again after a second", async () => {
 
 it("takes IP addresses as they are", () => {
   const addresses = createAddresses(virtualClock(), () => Promise.reject(new Error("asked")));
-  const of = (address: string) => addresses.of({ address } as Parameters<typeof addresses.of>[0]);
+  const of = (address: string) => addresses.of({ address });
   expect(of("http://10.0.0.1:8000")).toBe("10.0.0.1:8000");
   expect(of("http://[::1]:8000")).toBe("[::1]:8000");
   expect(of("http://edge:8000")).toBeUndefined();

@@ -2,6 +2,9 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Clock, EndpointInfo } from "@longshore/core";
 
+/** The addresses of an endpoint. */
+type Located = Pick<EndpointInfo, "address" | "grpcAddress">;
+
 /** For how long an address of a name is used before it is looked up again, in milliseconds. */
 const holdMs = 30_000;
 /** How often names are gone through, in milliseconds. */
@@ -30,10 +33,7 @@ export function hostAndPort({ address }: Pick<EndpointInfo, "address">): HostAnd
 }
 
 /** Where an endpoint speaks gRPC: its own `grpcAddress`, else `port` of its host. Undefined if neither is known. */
-export function grpcHostAndPort(
-  info: Pick<EndpointInfo, "address" | "grpcAddress">,
-  port: number | undefined,
-): HostAndPort | undefined {
+export function grpcHostAndPort(info: Located, port: number | undefined): HostAndPort | undefined {
   if (info.grpcAddress !== undefined) return hostAndPort({ address: info.grpcAddress });
   const at = port === undefined ? undefined : hostAndPort(info);
   return at && port !== undefined ? { ...at, port } : undefined;
@@ -50,7 +50,7 @@ export interface Addresses {
    * The address as it is known now. Undefined where the endpoint has none, and while its name is looked up or has no address: `changes`
    * tells when to ask again.
    */
-  of(info: EndpointInfo): string | undefined;
+  of(info: Located): string | undefined;
   /** Counts changes of addresses. */
   readonly changes: number;
   /** Resolves when names that are looked up for the first time have been; undefined if there are none. */
@@ -77,14 +77,14 @@ interface Name {
 export function createAddresses(
   clock: Clock,
   lookUp: LookUp = systemLookUp,
-  locate: (info: EndpointInfo) => HostAndPort | undefined = hostAndPort,
+  locate: (info: Located) => HostAndPort | undefined = hostAndPort,
 ): Addresses {
   const names = new Map<string, Name>();
   /** First look-ups under way. */
   const coming = new Map<string, Promise<void>>();
   /** Host and port of each endpoint; the host of a numeric address is kept with its port. */
   const read = new WeakMap<
-    EndpointInfo,
+    Located,
     { readonly whole?: string; readonly host: string; readonly port: number } | "none"
   >();
   let changes = 0;

@@ -25,20 +25,25 @@ const info = (id: string, address: string): EndpointInfo => ({
 
 const endpoints = [info("a", "http://10.0.0.1:80"), info("b", "http://10.0.0.2:81")];
 
+/** A picker that knows the endpoints and finds all well. */
+const unbusy: Omit<EndpointPicker, "pick"> = {
+  endpoints,
+  inFlight: 0,
+  paused: 0,
+  learn: async () => 0,
+  reaches: async () => true,
+  close: async () => undefined,
+  changes: 1,
+  well: async (among) => endpoints.filter(({ id }) => among?.has(id) !== false),
+};
+
 /** A processor over a picker that records its calls. */
 function processor(refuse?: LongshoreError) {
   const asked: { readonly request: PickRequest; readonly call: Call }[] = [];
   const told: unknown[] = [];
   const clock = virtualClock();
   const picker: EndpointPicker = {
-    endpoints,
-    inFlight: 0,
-    paused: 0,
-    learn: async () => 0,
-    reaches: async () => true,
-    close: async () => undefined,
-    changes: 1,
-    well: async (among) => endpoints.filter(({ id }) => among?.has(id) !== false),
+    ...unbusy,
     pick: async (request, call) => {
       asked.push({ request, call });
       if (refuse) throw refuse;
@@ -299,10 +304,9 @@ it("sends a request outside the pool only if no endpoint of the pool may take it
   const asked: (readonly string[])[] = [];
   let refusals: Readonly<Record<string, LongshoreError>> = {};
   let spilled = 0;
-  const picker = {
-    endpoints,
-    changes: 1,
-    pick: async ({ among, evenLate = false }: PickRequest) => {
+  const picker: EndpointPicker = {
+    ...unbusy,
+    pick: async ({ among, evenLate = false }) => {
       const ids = [...(among ?? ["all"])];
       asked.push(evenLate ? [...ids, "late"] : ids);
       const refusal = refusals[evenLate ? "late" : (ids[0] ?? "none")];
@@ -310,7 +314,7 @@ it("sends a request outside the pool only if no endpoint of the pool may take it
       return { endpoints: endpoints.filter(({ id }) => ids.includes(id)), answered: () => undefined, failed: () => undefined, dropped: () => undefined }; // prettier-ignore
     },
     well: async (among?: ReadonlySet<string>) => (among?.has("a") === true ? [] : endpoints.slice(1)),
-  } as unknown as EndpointPicker;
+  };
   const { process } = pickProcessor({
     picker,
     addresses: createAddresses(clock),

@@ -1,7 +1,7 @@
-import type { InferenceRequest, InferenceResponse, Profile } from "@longshore/core";
+import type { Profile } from "@longshore/core";
 import { seededRandom } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import { manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { wholeMs } from "../profile/merge-profile.ts";
 import { isCarried, type Pace, pacedProfile, measuredPace } from "./pace.ts";
@@ -13,15 +13,18 @@ async function pace(ratio: number, noise = 0): Promise<Pace> {
   const clock = manualClock();
   const random = seededRandom(3);
   let runs = 0;
-  const engine = {
-    async infer({ segment }: InferenceRequest): Promise<InferenceResponse> {
-      const drift = 1 + runs++ / 10;
-      const own =
-        (segment.variant === "default" ? 10 * ratio : 10) * drift * (1 + noise * (random.next() - 0.5));
-      await new Promise<void>((resolve) => clock.timer(own, resolve));
-      return { outputs: new Map() } as unknown as InferenceResponse;
+  const engine = doubleEndpoint([
+    {
+      description: doubleDescription({ name: "m", version: "" }),
+      async run(_inputs, { segment }) {
+        const drift = 1 + runs++ / 10;
+        const own =
+          (segment.variant === "default" ? 10 * ratio : 10) * drift * (1 + noise * (random.next() - 0.5));
+        await new Promise<void>((resolve) => clock.timer(own, resolve));
+        return new Map();
+      },
     },
-  };
+  ]);
   const found = measuredPace(
     { engine, clock, random: seededRandom(1) },
     "m",

@@ -1,29 +1,30 @@
-import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock, testLeg, testPlan, testTravels } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { housekeepingCall, LongshoreError, seededRandom } from "../../words/base/index.ts";
 import { tries } from "../../decide/estimate/index.ts";
-import type { Plan } from "../../decide/plan/index.ts";
 import { followEndpoint } from "../endpoints/index.ts";
 import { bookTry, type Planned } from "./book-try.ts";
 import { newTally } from "./tally.ts";
 
 /** Sent to the endpoint, with a run of 100 ms here that may follow. */
-const sent = {
-  legs: [
-    { id: "remote", endpoint: "edge", starts: [], travels: {}, bet: undefined },
-    { id: "local", endpoint: "device", holdsMs: 100, starts: [{ on: "late", leg: "remote", latestMs: 9 }] },
-  ],
-} as unknown as Plan;
+const sent = testPlan([
+  testLeg({ id: "remote", endpoint: "edge", travels: testTravels }),
+  testLeg({
+    id: "local",
+    endpoint: "device",
+    holdsMs: 100,
+    starts: [{ on: "late", leg: "remote", latestMs: 9 }],
+  }),
+]);
 
 function scene(deadlineMs = Infinity, tally = newTally()) {
   const clock = manualClock();
   const endpoint = followEndpoint(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
-  // As much of an endpoint and of the endpoints as is asked.
   const where = {
     clock,
-    local: { info: { id: "device" } },
+    local: doubleEndpoint([], { id: "device" }),
     endpoints: { all: new Map([["edge", endpoint]]) },
-  } as unknown as Parameters<typeof bookTry>[0];
+  };
   const call = { ...housekeepingCall("test"), deadlineMs };
   const run = (answer: (planned: Planned) => Promise<unknown>): Promise<unknown> =>
     bookTry(where, call, tally, answer).catch(() => undefined);

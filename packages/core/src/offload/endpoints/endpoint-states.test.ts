@@ -1,10 +1,11 @@
-import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, type Reason, seededRandom, silentObserver } from "../../words/base/index.ts";
 import { certain } from "../../words/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import { disowned } from "./disowned.ts";
-import type { KnownModel } from "../models/index.ts";
+import { deviceSpeed } from "../../decide/estimate/index.ts";
+import { knowModel } from "../models/index.ts";
 import { nothingKnown } from "../knowledge/index.ts";
 import { followEndpoints } from "./endpoint-states.ts";
 
@@ -70,8 +71,9 @@ it("has decisions read what is believed of the way to an endpoint that has said 
   let tookMs = 60;
   const link: Link = { transferMs: () => certain(tookMs), roundTripMs: () => certain(2 * tookMs) };
   const { endpoints, endpoint: endpointState } = endpointsWith("there", link);
-  const description = { name: ran.model, version: ran.version, digest: ran.digest };
-  const known = { description, offersBy: new Map() } as unknown as KnownModel;
+  const knowledge = { description: doubleDescription({ name: ran.model, digest: ran.digest }) };
+  const report = { endpoint: doubleEndpoint([]), knowledge, offers: [] };
+  const known = knowModel(undefined, [report], undefined, deviceSpeed(), 0)!;
   expect(endpoints.table(known, "local", 0).up[0]).toBe(60);
   tookMs = 1;
   endpointState.promised([], 5, true);

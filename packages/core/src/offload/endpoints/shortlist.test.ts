@@ -1,9 +1,8 @@
 import { expect, it } from "vitest";
-import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, doubleOffer, manualClock } from "@longshore/testkit";
 import { housekeepingCall, type Rules, seededRandom } from "../../words/base/index.ts";
-import type { Offer } from "../../wire/endpoint/index.ts";
-import { certain } from "../../words/estimate/index.ts";
-import type { KnownModel } from "../models/index.ts";
+import { deviceSpeed } from "../../decide/estimate/index.ts";
+import { knowModel, type ModelReport } from "../models/index.ts";
 import { followEndpoint, type EndpointState } from "./endpoint-state.ts";
 import { endpointBoard } from "./board.ts";
 import { shortlist } from "./shortlist.ts";
@@ -17,21 +16,22 @@ function fleet(count: number) {
   const random = seededRandom(3);
   const board = endpointBoard();
   const all = new Map<string, EndpointState>();
-  const offersBy = new Map<string, readonly Offer[]>();
-  const blocksBy = new Map<string, unknown>();
+  const description = doubleDescription({ name: "m" });
+  const reports: ModelReport[] = [];
   for (let index = 0; index < count; index++) {
     const id = `endpoint-${index}`;
     const endpoint = doubleEndpoint([], { id, zone: index % 3 === 0 ? "eu" : "us" });
-    // As much of an offer and a model as a shortlist looks at.
-    const completionMs = certain(10 + index, { observedAtMs: 0, origin: "told" });
-    const offer = { completionMs, queueMs: 0 } as unknown as Offer;
-    offersBy.set(id, [offer]);
-    blocksBy.set(id, [{ cells: [[[{ key: 1, offer }]]] }]);
+    reports.push({
+      endpoint,
+      knowledge: { description },
+      offers: [doubleOffer(description, endpoint.info, 10 + index)],
+    });
     const endpointState = followEndpoint(endpoint, undefined, clock, random, undefined, board.changed);
     all.set(id, endpointState);
     board.add(endpointState);
   }
-  const known = { offersBy, blocksBy, table: { variants: [] } } as unknown as KnownModel;
+  const known = knowModel(undefined, reports, undefined, deviceSpeed(), 0);
+  if (!known) throw new Error("the model is not known");
   const searched: Int32Array[] = [];
   const list = shortlist(
     known,

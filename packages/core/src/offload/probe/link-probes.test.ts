@@ -1,16 +1,46 @@
-import { type ManualClock, manualClock } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  doubleInfo,
+  doubleOffer,
+  type ManualClock,
+  manualClock,
+  testLeg,
+  testPlan,
+  testPredicted,
+  testTravels,
+} from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { abortError, type Call, LongshoreError, seededRandom, whenAborted } from "../../words/base/index.ts";
-import type { Endpoint } from "../../wire/endpoint/index.ts";
+import type { Endpoint, EndpointCapabilities } from "../../wire/endpoint/index.ts";
 import { certain } from "../../words/estimate/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import type { Plan } from "../../decide/plan/index.ts";
 import { followEndpoint, type EndpointState } from "../endpoints/index.ts";
-import type { KnownModel } from "../models/index.ts";
+import { deviceSpeed } from "../../decide/estimate/index.ts";
+import { type KnownModel, knowModel } from "../models/index.ts";
 import { type ExpectedRequest, type LinkProbes, linkProbes } from "./link-probes.ts";
 
 const told = { observedAtMs: 0, origin: "told" } as const;
-const local = { info: { id: "here" } } as unknown as Endpoint;
+const local: Endpoint = doubleEndpoint([], { id: "here" });
+
+/** A model that only another endpoint has. */
+function knownElsewhere(): KnownModel {
+  const description = doubleDescription({ name: "m" });
+  const report = {
+    endpoint: doubleEndpoint([], { id: "elsewhere" }),
+    knowledge: { description },
+    offers: [doubleOffer(description, { ...doubleInfo, id: "elsewhere" }, 10)],
+  };
+  const known = knowModel(undefined, [report], undefined, deviceSpeed(), 0);
+  if (!known) throw new Error("the model is not known");
+  return known;
+}
+
+/** An endpoint that can be probed. */
+function probeable(id: string, probe: NonNullable<EndpointCapabilities["probe"]>): Endpoint {
+  return { ...doubleEndpoint([], { id }), capabilities: { probe } };
+}
 
 /** A link 10 ms long that may be sent so many bytes to find out about it. */
 function linkOf(transferMs: number, probeBytes: number): Link {
@@ -21,18 +51,18 @@ function linkOf(transferMs: number, probeBytes: number): Link {
   };
 }
 
-/** An endpoint, as much of an endpoint as is asked. */
+/** The state of an endpoint that can be probed. */
 function endpointAt(
   clock: ManualClock,
   link: Link,
   probe: (bytes: number) => unknown,
   id = "a",
 ): EndpointState {
-  const endpoint = {
-    info: { id },
-    capabilities: { probe: async (bytes: number) => void (await probe(bytes)) },
-  };
-  return followEndpoint(endpoint as unknown as Endpoint, link, clock, seededRandom(1), undefined);
+  const endpoint = probeable(id, async (bytes) => {
+    await probe(bytes);
+    return undefined;
+  });
+  return followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
 }
 
 function probesOf(
@@ -45,11 +75,10 @@ function probesOf(
   return linkProbes(parts, { looked, touched: () => undefined }, () => undefined);
 }
 
-/** A frame, which uses endpoints side by side, as much of a model and a plan as is asked. */
+/** A frame, which uses endpoints side by side. */
 function frame(dueAtMs = Infinity): ExpectedRequest {
-  const known = { here: false } as unknown as KnownModel;
-  const plan = { objective: "throughput", legs: [] } as unknown as Plan;
-  return { known, features: { bytes: 1000 }, plan, lost: [], dueAtMs };
+  const plan = testPlan([], { objective: "throughput" });
+  return { known: knownElsewhere(), features: { bytes: 1000 }, plan, lost: [], dueAtMs };
 }
 
 /** Bytes that an endpoint is sent to find out about its link, of a request that is expected to take 100 ms there. */
@@ -61,11 +90,11 @@ function probed(sentBytes: number, bytesPerMs: number, objective: Plan["objectiv
   };
   let sent = 0;
   const endpointState = endpointAt(clock, link, (bytes) => (sent += bytes));
-  const plan = {
+  const leg = testLeg({ endpoint: "a", travels: testTravels, predicted: { ...testPredicted, sentBytes } });
+  const plan = testPlan([leg], {
     objective,
-    legs: [{ endpoint: "a", travels: {}, predicted: { sentBytes } }],
-    predicted: { completionMs: certain(100, told) },
-  } as unknown as Plan;
+    predicted: { ...testPredicted, completionMs: certain(100, told) },
+  });
   using probes = probesOf(clock, link, [endpointState]);
   probes.consider({ ...frame(), features: { bytes: sentBytes }, plan }, 0);
   return sent;
@@ -188,8 +217,7 @@ it("sends another train where one is stuck and other things are answered, once i
       });
     });
   };
-  const endpoint = { info: { id: "a" }, capabilities: { probe } } as unknown as Endpoint;
-  const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
+  const endpointState = followEndpoint(probeable("a", probe), link, clock, seededRandom(1), undefined);
   using probes = probesOf(clock, link, [endpointState]);
   const later = async (answered: boolean): Promise<readonly string[]> => {
     await clock.advance(1500);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { manualClock } from "@longshore/testkit";
+import { doubleEndpoint, manualClock, testLeg, testPlan, testPredicted } from "@longshore/testkit";
 import { seededRandom, sleep } from "../../words/base/index.ts";
 import type { Endpoint, LoadReport } from "../../wire/endpoint/index.ts";
 import { certain } from "../../words/estimate/index.ts";
@@ -18,9 +18,8 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
   const all = new Map<string, EndpointState>();
   const load = (): LoadReport => ({ atMs: clock.nowMs(), cpuRatio: 1, inFlight, queueMs: 30 * inFlight });
   for (const id of ids) {
-    // As much of an endpoint as is asked.
-    const endpoint = {
-      info: { id },
+    const endpoint: Endpoint = {
+      ...doubleEndpoint([], { id }),
       capabilities: {
         async probe() {
           asked.push(id);
@@ -28,7 +27,7 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
           return load();
         },
       },
-    } as unknown as Endpoint;
+    };
     const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
     endpointState.reported(load(), 0, 0);
     all.set(id, endpointState);
@@ -39,11 +38,10 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
     return { endpoint, variant: "base", cut: "start", codecs: {}, why, count: 1 };
   });
   const plan = (expectedMs: number, beaten = lost): Plan =>
-    ({
-      legs: [{ endpoint: "a" }],
+    testPlan([testLeg({ endpoint: "a" })], {
       lost: beaten,
-      predicted: { completionMs: certain(expectedMs, told) },
-    }) as unknown as Plan;
+      predicted: { ...testPredicted, completionMs: certain(expectedMs, told) },
+    });
   /** Lets each of them say once how long asking takes. */
   const acquaint = async (): Promise<void> => {
     for (const one of [...lost, ...lost]) {

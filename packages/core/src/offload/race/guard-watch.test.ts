@@ -38,6 +38,9 @@ const leg: Leg = {
   travels: { upMs: spread(20, 60), thereMs: certain(10), downMs: certain(0), promisedMs: 10 },
 };
 
+/** The same without a way to another endpoint. */
+const { travels: _travels, ...staying } = leg;
+
 /** Mostly below 33 ms, and the two longest. */
 const usually = (...longest: readonly [number, number]): Estimate => ({
   ...certain(0),
@@ -420,13 +423,12 @@ describe("guardWatch", () => {
   });
 
   it("starts a back-up here soon where the answer is likely to be late", async () => {
-    const dear = {
-      ...leg,
+    const dear: Leg = {
+      ...staying,
       predicted: { ...leg.predicted, completionMs: usually(90, 240) },
-      travels: undefined,
     };
     const firedMs = async (change: Parameters<typeof watched>[0]): Promise<number> => {
-      const { clock, fired, watch } = watched({ leg: dear as unknown as Leg, ...change });
+      const { clock, fired, watch } = watched({ leg: dear, ...change });
       await clock.advance(400);
       watch[Symbol.dispose]();
       return fired() ?? Infinity;
@@ -474,7 +476,7 @@ describe("guardWatch", () => {
   });
 
   it("does not wait for ever at an endpoint that hangs where no deadline says when to start, nor without means", () => {
-    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const backUp: Leg = { ...staying, id: "local", holdsMs: 100 };
     const planned = { backUp, here: true, tail: undefined };
     const loop = { clock: manualClock(), work: localWork(1), arrivals: deviceDemand(), strainRatio: () => 0 };
     const { lostMs } = elsewhereMs(leg.predicted.completionMs);
@@ -483,7 +485,7 @@ describe("guardWatch", () => {
   });
 
   it("charges a run here for the next request only where it takes the last slot", () => {
-    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const backUp: Leg = { ...staying, id: "local", holdsMs: 100 };
     const planned = { backUp, here: true, tail: undefined, latestMs: 80 };
     const rhythm = deviceDemand();
     for (const atMs of [0, 500]) rhythm.seen(atMs);
@@ -495,7 +497,7 @@ describe("guardWatch", () => {
   });
 
   it("gives its turn up for others until it would be later than on a device where all requests run", () => {
-    const backUp = { ...leg, id: "local", travels: undefined, holdsMs: 100 } as unknown as Leg;
+    const backUp: Leg = { ...staying, id: "local", holdsMs: 100 };
     const rhythm = deviceDemand();
     for (const atMs of [0, 10]) {
       rhythm.seen(atMs);

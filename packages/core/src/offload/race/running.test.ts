@@ -1,22 +1,25 @@
-import { doubleEndpoint, manualClock } from "@longshore/testkit";
-import { describe, expect, it, vi } from "vitest";
+import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { describe, expect, it } from "vitest";
 import {
-  DeferredWork,
+  type Clock,
   housekeepingCall,
   LongshoreError,
   seededRandom,
   silentObserver,
 } from "../../words/base/index.ts";
-import type { LoadReport } from "../../wire/endpoint/index.ts";
+import type { Account, Endpoint, LoadReport } from "../../wire/endpoint/index.ts";
+import { endCut, startCut } from "../../words/model/index.ts";
+import { deviceSpeed } from "../../decide/estimate/index.ts";
+import { tablePolicy } from "../../decide/policy/index.ts";
+import { knowModel } from "../models/index.ts";
 import { certain, type Estimate, estimateSize } from "../../words/estimate/index.ts";
-import { followEndpoint, followEndpoints } from "../endpoints/index.ts";
+import { type EndpointState, followEndpoint } from "../endpoints/index.ts";
 import { lateAloneMs } from "./guard-times.ts";
 import type { Leg } from "../../decide/plan/index.ts";
-import type { Loop } from "./loop.ts";
+import { createLoop, type Loop } from "./loop.ts";
 import type { Job } from "./job.ts";
 import { bookAnswer, bookBroken, bookLoss, endLeg } from "./running.ts";
 import type { Running } from "./running-leg.ts";
-import { RetryQueue } from "./retries.ts";
 import { newTally } from "../account/index.ts";
 
 const spread = (low: number, high: number): Estimate => ({
@@ -46,6 +49,65 @@ const leg: Leg = {
   travels: { upMs: spread(20, 60), thereMs: certain(500), downMs: certain(0), promisedMs: 10 },
 };
 
+/** A loop over these endpoints, without a device of its own. */
+function loopOf(clock: Clock, endpoints: readonly Endpoint[] = []): Loop {
+  return createLoop({
+    id: "here",
+    endpoints,
+    policy: tablePolicy({}),
+    clock,
+    random: seededRandom(1),
+    observer: silentObserver,
+    links: () => undefined,
+  });
+}
+
+/** A request for all of a model, at an instant. */
+function jobAt(nowMs: number): Job {
+  const description = doubleDescription({ name: "m" });
+  const report = { endpoint: doubleEndpoint([]), knowledge: { description }, offers: [] };
+  return {
+    known: knowModel(undefined, [report], undefined, deviceSpeed(), nowMs)!,
+    held: {
+      cut: startCut,
+      variant: undefined,
+      tensors: new Map(),
+      bytes: 0,
+      features: { bytes: 0 },
+    },
+    to: endCut,
+    limits: { objective: "latency", minAgreementRatio: 0 },
+    call: housekeepingCall("test"),
+  };
+}
+
+/** A leg at an endpoint that began at an instant. */
+function runningAt(endpoint: EndpointState, startedMs: number, change: Partial<Running> = {}): Running {
+  return {
+    leg,
+    startedMs,
+    cancel: () => undefined,
+    endpoint,
+    aloneMs: lateAloneMs(endpoint, leg, startedMs),
+    usualMs: Infinity,
+    addedMs: 0,
+    work: undefined,
+    ends: undefined,
+    watch: undefined,
+    hold: undefined,
+    exchange: undefined,
+    waits: false,
+    beganMs: startedMs,
+    heardAtMs: startedMs,
+    heardBytes: 0,
+    way: undefined,
+    mostWaitMs: undefined,
+    refused: undefined,
+    late: undefined,
+    ...change,
+  };
+}
+
 const madeUp = new LongshoreError("no-answer", "execute", "made up");
 
 /** An endpoint where six legs are under way, and how one of them is lost: whether that counted against the endpoint. */
@@ -53,44 +115,22 @@ function lossesAt() {
   const clock = manualClock();
   const endpointState = followEndpoint(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
   for (let count = 0; count < 6; count++) endpointState.legBegan(10, 0);
-  const abandoned = vi.spyOn(endpointState, "abandoned");
-  const nothing = { used: () => undefined, touched: () => undefined };
-  // The part of the loop that booking a loss needs.
-  const loop = {
-    endpoints: nothing,
-    deferred: new DeferredWork<() => void>(clock, (work) => work()),
-    device: { radio: nothing, warmth: { cold: () => false } },
-    parts: {},
-  } as unknown as Loop;
-  // Nothing here has a price.
-  const job = {} as unknown as Job;
+  let abandoned = 0;
+  /** The same endpoint, which counts what is held against it. */
+  const counting: EndpointState = Object.create(endpointState, {
+    abandoned: {
+      value: (...given: Parameters<EndpointState["abandoned"]>) => {
+        abandoned++;
+        endpointState.abandoned(...given);
+      },
+    },
+  });
+  const loop = loopOf(clock);
   const lose = (startedMs: number, nowMs: number, change: Partial<Running> = {}): boolean => {
-    const before = abandoned.mock.calls.length;
-    const running: Running = {
-      leg,
-      startedMs,
-      cancel: () => undefined,
-      endpoint: endpointState,
-      aloneMs: lateAloneMs(endpointState, leg, startedMs),
-      usualMs: Infinity,
-      addedMs: 0,
-      work: undefined,
-      ends: undefined,
-      watch: undefined,
-      hold: undefined,
-      exchange: undefined,
-      waits: false,
-      beganMs: startedMs,
-      heardAtMs: startedMs,
-      heardBytes: 0,
-      way: undefined,
-      mostWaitMs: undefined,
-      refused: undefined,
-      late: undefined,
-      ...change,
-    };
-    bookLoss(loop, job, running, "overtaken", newTally(), nowMs);
-    return abandoned.mock.calls.length > before;
+    const before = abandoned;
+    const running = runningAt(counting, startedMs, change);
+    bookLoss(loop, jobAt(clock.nowMs()), running, "overtaken", newTally(), nowMs);
+    return abandoned > before;
   };
   return { endpoint: endpointState, lose };
 }
@@ -131,41 +171,26 @@ describe("two legs that are over before the books of the first are written", () 
   function scene() {
     const clock = manualClock();
     const endpoint = doubleEndpoint([]);
-    const [random, links] = [seededRandom(1), (): undefined => undefined];
-    const endpoints = followEndpoints(
-      { endpoints: [endpoint], clock, random, observer: silentObserver, links },
-      "here",
-    );
-    const endpointState = endpoints.all.get(endpoint.info.id)!;
-    // The part of the loop that booking needs.
-    const loop = {
-      clock,
-      endpoints,
-      deferred: new DeferredWork<() => void>(clock, (work) => work()),
-      parts: { observer: silentObserver },
-      device: { warmth: { ran: () => undefined }, activeWatts: 0 },
-      retrying: { waiting: new RetryQueue() },
-    } as unknown as Loop;
-    const running = {
-      leg,
-      endpoint: endpointState,
-      startedMs: 0,
-      usualMs: 500,
-      waits: false,
-    } as unknown as Running;
+    const loop = loopOf(clock, [endpoint]);
+    const endpointState = loop.endpoints.all.get(endpoint.info.id)!;
+    const running = runningAt(endpointState, 0, { usualMs: 500 });
     for (let count = 0; count < 2; count++) endpointState.legBegan(10, 0);
     const answered = (nowMs: number, load: Omit<LoadReport, "atMs" | "cpuRatio">): void => {
-      const response = {
-        account: { stages: [], forwarded: [], costMicros: 0 },
-        load: { ...load, atMs: nowMs, cpuRatio: 0 },
+      const account: Account = {
+        endpoint: endpoint.info.id,
+        zone: endpoint.info.zone,
+        segment: leg.segment,
+        stages: [],
+        sentBytes: 0,
+        receivedBytes: 0,
+        energy: { millijoules: 0, label: "estimated" },
+        costMicros: 0,
+        forwarded: [],
       };
-      const [job, held, given] = [{}, {}, response] as unknown as [
-        Job,
-        Parameters<typeof bookAnswer>[2],
-        Parameters<typeof bookAnswer>[4],
-      ];
+      const response = { outputs: new Map(), account, load: { ...load, atMs: nowMs, cpuRatio: 0 } };
+      const job = jobAt(nowMs);
       endLeg(loop, endpointState, nowMs);
-      bookAnswer(loop, job, held, running, given, newTally(), nowMs);
+      bookAnswer(loop, job, job.held, running, response, newTally(), nowMs);
     };
     return { clock, loop, endpoint: endpointState, running, answered };
   }

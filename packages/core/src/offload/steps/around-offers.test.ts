@@ -1,5 +1,6 @@
+import { doubleEndpoint } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import type { Endpoint, EndpointInfo, Offer } from "../../wire/endpoint/index.ts";
+import type { EndpointInfo, Offer } from "../../wire/endpoint/index.ts";
 import { certain, meanOf } from "../../words/estimate/index.ts";
 import { deviceSpeed } from "../../decide/estimate/index.ts";
 import type { CutProfile, ModelDescription, Profile, Step } from "../../words/model/index.ts";
@@ -83,7 +84,7 @@ const info = (id: string, change: Partial<EndpointInfo> = {}): EndpointInfo => (
   ...change,
 });
 const self = info("edge");
-const none = { endpoint: { info: self } as Endpoint, offers: [] };
+const none = { endpoint: doubleEndpoint([], self), offers: [] };
 const known = knowModel({ ...none, knowledge: { description, profile } }, [], undefined, deviceSpeed(), 0)!;
 
 /** A step as an endpoint promises it by way of here. */

@@ -24,7 +24,7 @@ interface Client {
   until(end: string): Promise<string>;
 }
 
-async function client({ port }: Listening): Promise<Client> {
+async function client({ port }: Pick<Listening, "port">): Promise<Client> {
   const socket = connect(port, "127.0.0.1");
   sockets.push(socket);
   let heard = "";
@@ -103,7 +103,7 @@ async function bothEnds(handler: Handler): Promise<Client & { readonly served: S
   const accepted = once(server, "connection");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const one = await client({ port } as Listening);
+  const one = await client({ port });
   await accepted;
   if (!served) throw new Error("nobody asked whose connection it is");
   sockets.push(served);
@@ -224,7 +224,7 @@ describe("a connection with plain requests", () => {
       read.push(bytes);
       return reply(`${bytes}.`);
     });
-    const { socket, until } = await client({ port } as Listening);
+    const { socket, until } = await client({ port });
     const long = "x".repeat(3_000_000);
     socket.write(`${post(long)}${post(`${long}y`)}${post("z")}`);
     await until("\r\n\r\n1.");
