@@ -1,9 +1,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { float32Tensor, tensorsOf } from "@longshore/core";
-import { doubleDescription, doubleEndpoint } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
 import { putOnline } from "./put-online.ts";
 
 it("joins no directory when its loads finish only after it was stopped", async () => {
@@ -37,7 +36,8 @@ it("closes when a long answer that was there before has been read, however slowl
     }),
     run: () => tensorsOf(float32Tensor("y", [1, values], new Float32Array(values))),
   };
-  const online = await putOnline({ port: 0 }, () => ({
+  const clock = manualClock();
+  const online = await putOnline({ port: 0, clock }, () => ({
     endpoint: doubleEndpoint([long], { id: "server" }),
     load: () => ({ atMs: 0, cpuRatio: 0, inFlight: 0, queueMs: 0 }),
     close: () => Promise.resolve(),
@@ -53,7 +53,7 @@ it("closes when a long answer that was there before has been read, however slowl
   await once(client, "readable");
   const closed = online.close(60_000);
   // Longer than connections get on which nothing is under way.
-  await sleep(1500);
+  await clock.advance(1500);
   let bytes = 0;
   client.on("data", (chunk: Uint8Array) => (bytes += chunk.byteLength));
   await once(client, "end");

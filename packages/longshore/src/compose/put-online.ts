@@ -72,6 +72,8 @@ export interface OnlineOptions extends ListenersOptions {
   readonly pages?: "*" | readonly string[];
   /** Told of everything, besides the telemetry. */
   readonly observer?: Observer;
+  /** Default: the clock of the system. */
+  readonly clock?: Clock;
   /** Events of parts that were opened before, such as a directory: recorded as this server's own. */
   readonly events?: BufferedEvents;
   readonly telemetry?: TelemetryOptions;
@@ -155,7 +157,7 @@ export async function putOnline<T extends OnlineEndpoint>(
   options: OnlineOptions,
   open: (parts: OnlineParts) => T,
 ): Promise<Online & { readonly served: T }> {
-  const clock = systemClock();
+  const clock = options.clock ?? systemClock();
   const random = systemRandom();
   const report = options.report ?? (() => undefined);
   const directoryServer = options.join && (await openJoin(options.join, clock));

@@ -1,9 +1,10 @@
+import { once } from "node:events";
 import { request as ask } from "node:http";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { housekeepingCall } from "@longshore/core/internal";
+import { acknowledgeHeader, housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { writeModels } from "@longshore/testkit";
 import { gateway } from "./forwarding.ts";
@@ -66,8 +67,10 @@ async function answerOf(
     headers: {
       "inference-header-content-length": String(Buffer.byteLength(head)),
       "content-length": String(body.byteLength),
+      [acknowledgeHeader]: "1024",
     },
   });
+  const arrives = once(sent, "information");
   const answered = new Promise<readonly [number, number | string]>((resolve, reject) => {
     sent.on("error", reject).on("response", (reply) => {
       const parts: Buffer[] = [];
@@ -85,7 +88,7 @@ async function answerOf(
   });
   sent.write(body.subarray(0, body.byteLength / 2));
   if (pause) {
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await arrives;
     await pause();
   }
   sent.end(body.subarray(body.byteLength / 2));

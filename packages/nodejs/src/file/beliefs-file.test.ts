@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { manualClock } from "@longshore/testkit";
 import { openBeliefs } from "./beliefs-file.ts";
 
@@ -10,7 +10,8 @@ async function world() {
   const clock = manualClock();
   const path = join(folder, "state", "beliefs.json");
   const reports: string[] = [];
-  const open = () => openBeliefs({ path, clock, report: ({ message }) => reports.push(message) });
+  const open = (as: { readonly user?: number } = {}) =>
+    openBeliefs({ path, clock, report: ({ message }) => reports.push(message), ...as });
   /** Opens, learns something of a server, closes. */
   const learn = async (id: string) => {
     const { memory, close } = await open();
@@ -85,9 +86,7 @@ it.skipIf(!process.getuid)("leaves a file of another user as it is, with one mes
   const { path, open, learn, reports } = await world();
   await learn("a");
   const user = process.getuid?.() ?? 0;
-  const other = vi.spyOn(process as { getuid: () => number }, "getuid").mockReturnValue(user + 1);
-  const { memory, close } = await open();
-  other.mockRestore();
+  const { memory, close } = await open({ user: user + 1 });
   expect(memory.server("a")).toBeUndefined();
   await close();
   expect(reports).toEqual([expect.stringContaining(`'${path}' are ignored: it belongs to another user`)]);

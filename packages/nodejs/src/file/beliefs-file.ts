@@ -15,8 +15,10 @@ const saveEveryMs = 300_000;
 export interface BeliefsFileParts {
   readonly path: string;
   readonly clock: Clock;
-  /** Hears, once for each cause, that a file is ignored or could not be written. */
+  /** Called once for each cause when a file is ignored or could not be written. */
   readonly report: (error: LongshoreError) => void;
+  /** The user that the file must belong to. Default: the user of the process; undefined where the system has none. */
+  readonly user?: number | undefined;
 }
 
 /** Beliefs that a file keeps over a restart. */
@@ -40,7 +42,11 @@ function codeOf(thrown: unknown): string | undefined {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : undefined;
 }
 
-async function load(path: string, wallMs: number): Promise<BeliefState | undefined> {
+async function load(
+  path: string,
+  user: number | undefined,
+  wallMs: number,
+): Promise<BeliefState | undefined> {
   let found: Awaited<ReturnType<typeof lstat>>;
   try {
     found = await lstat(path);
@@ -48,7 +54,6 @@ async function load(path: string, wallMs: number): Promise<BeliefState | undefin
     if (codeOf(thrown) === "ENOENT") return undefined;
     throw new Ignored(codeOf(thrown) ?? "it cannot be read");
   }
-  const user = process.getuid?.();
   if (!found.isFile()) throw new Ignored("it is not a plain file");
   if (user !== undefined && found.uid !== user) throw new Ignored("it belongs to another user");
   if (user !== undefined && (found.mode & othersWrite) !== 0)
@@ -83,7 +88,12 @@ async function load(path: string, wallMs: number): Promise<BeliefState | undefin
  * await beliefs.close();
  * ```
  */
-export async function openBeliefs({ path, clock, report }: BeliefsFileParts): Promise<OpenBeliefs> {
+export async function openBeliefs({
+  path,
+  clock,
+  report,
+  user = process.getuid?.(),
+}: BeliefsFileParts): Promise<OpenBeliefs> {
   const failed = (what: string, thrown: unknown): LongshoreError => {
     const why = thrown instanceof Error ? thrown.message : "it cannot be used";
     const text = `the beliefs in '${path}' ${what}: ${why}`;
@@ -92,7 +102,7 @@ export async function openBeliefs({ path, clock, report }: BeliefsFileParts): Pr
   let before: BeliefState | undefined;
   let writes = true;
   try {
-    before = await load(path, clock.wallMs());
+    before = await load(path, user, clock.wallMs());
   } catch (thrown) {
     writes = thrown instanceof Ignored && thrown.torn;
     const moved = writes ? `; it is moved to '${path}.ignored'` : "; nothing is kept until it is removed";
@@ -105,7 +115,7 @@ export async function openBeliefs({ path, clock, report }: BeliefsFileParts): Pr
     if (!writes) return;
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      const others = await load(path, clock.wallMs());
+      const others = await load(path, user, clock.wallMs());
       await replaceFile(path, JSON.stringify(memory.state(others)));
     } catch (thrown) {
       if (!reported) report(failed("cannot be kept", thrown));

@@ -57,20 +57,36 @@ export function yieldAsConfigured(data: unknown): void {
  * ```
  */
 export function yieldToFirst({ niceness }: ThreadData): void {
-  if (niceness === 0 || process.platform !== "linux") return;
+  if (process.platform === "linux") lowerOthers(niceness, process.pid, ownThreads);
+}
+
+/** The threads of a process. Each call throws if a thread has ended. */
+export interface Threads {
+  list(): readonly number[];
+  niceness(thread: number): number;
+  setNiceness(thread: number, niceness: number): void;
+}
+
+const ownThreads: Threads = {
+  list: () => readdirSync("/proc/self/task").map(Number),
+  niceness: getPriority,
+  setNiceness: setPriority,
+};
+
+/** Gives all threads but the first at least its niceness and this much more. */
+export function lowerOthers(niceness: number, first: number, threads: Threads): void {
+  if (niceness === 0) return;
   try {
-    const wanted = Math.min(nicest, getPriority(process.pid) + niceness);
-    for (const thread of readdirSync("/proc/self/task").map(Number)) {
-      if (thread !== process.pid) yieldUpTo(wanted, thread);
-    }
+    const wanted = Math.min(nicest, threads.niceness(first) + niceness);
+    for (const thread of threads.list()) if (thread !== first) yieldUpTo(wanted, thread, threads);
   } catch {
     // The same: requests are only answered less evenly.
   }
 }
 
-function yieldUpTo(wanted: number, thread: number): void {
+function yieldUpTo(wanted: number, thread: number, threads: Threads): void {
   try {
-    if (getPriority(thread) < wanted) setPriority(thread, wanted);
+    if (threads.niceness(thread) < wanted) threads.setNiceness(thread, wanted);
   } catch {
     // The thread has ended since it was listed.
   }
