@@ -36,7 +36,7 @@ const endToEnd = "**/*.e2e.test.ts";
 export default defineConfig({
   plugins: [built],
   test: {
-    // What takes seconds on an idle machine takes a minute on one that is busy with something else.
+    // Seconds on an idle machine are a minute on a busy one.
     testTimeout: 300_000,
     hookTimeout: 300_000,
     expect: { poll: { timeout: 60_000 } },
@@ -44,7 +44,7 @@ export default defineConfig({
     globalSetup: "tools/build-first.mjs",
     pool: "forks",
     maxWorkers: 2,
-    // Tests leave nothing behind, and to load the code again for each file takes longer than most of them.
+    // Tests clean up after themselves, and to load the code again for each file takes longer than most of them.
     isolate: false,
     server: { deps: { external: [/\/dist\/.*\.js$/] } },
     exclude: ["**/node_modules/**", ...(kinds === "quick" ? [endToEnd] : [])],

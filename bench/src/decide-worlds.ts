@@ -74,7 +74,7 @@ export function decideWorlds(data: string | undefined, seed: number): readonly D
   ];
 }
 
-/** A log-normal factor with median 1 at each moment: the same for whoever asks. */
+/** A log-normal factor with median 1 at each moment: the same at every call. */
 function logNormal(seed: number): (atMs: number) => number {
   const drawn: number[] = [];
   const random = seededRandom(seed);

@@ -18,7 +18,7 @@ const peak = 13;
 const windows = [60_000, 300_000];
 const least = [1, 3];
 
-/** The grid of each baseline, made anew for each day: autoscalers remember. */
+/** The grid of each baseline, made again for each day: autoscalers have state. */
 const baselines = {
   cpu: () =>
     [30, 40, 50, 60, 70, 80, 90].flatMap((target) =>

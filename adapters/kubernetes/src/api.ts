@@ -43,7 +43,7 @@ export interface ListQuery {
 export interface KubernetesApi {
   /** Address of the API server, for display. */
   readonly name: string;
-  /** Throws `Expired` for 410, else `LongshoreError`. `heard` is called for every piece of the reply. */
+  /** Throws `Expired` for 410, else `LongshoreError`. `heard` is called for each chunk of the reply. */
   list(asked: ListQuery, signal: AbortSignal, heard: () => void): Promise<ListPage>;
   /** Resolves when the server ends the watch. Throws as `list` does. */
   watch(

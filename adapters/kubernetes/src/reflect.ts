@@ -35,7 +35,7 @@ export interface ReflectOptions<T> extends ListQuery {
 
 const firstPauseMs = 250;
 const longestPauseMs = 30_000;
-/** The server is asked to end a watch after this time, in seconds; half of it is random. */
+/** The server ends a watch after this time, in seconds; half of it is random. */
 const watchSeconds = 300;
 /** A reply to a list without any byte for this long failed, in milliseconds. */
 const silentListMs = 30_000;
@@ -49,7 +49,7 @@ function keyOf({ metadata = {} }: KubernetesObject): string {
   return `${metadata.namespace ?? ""}/${metadata.name ?? ""}`;
 }
 
-/** Runs one request, which is cut if nothing is heard for a while. */
+/** Runs one request. It is cut if nothing arrives for a while. */
 async function unlessSilent<T>(
   clock: Clock,
   silentMs: number,
@@ -161,7 +161,7 @@ export function reflect<T>(options: ReflectOptions<T>): AsyncDisposable {
         if (version === undefined) await list();
         else {
           await watch(version);
-          // A server that ends every watch at once is asked no more than a few times a second.
+          // A server that ends every watch at once gets a few requests a second at most.
           if (clock.nowMs() - startedMs >= 1000) pauseMs = firstPauseMs;
           else await sleep(clock, firstPauseMs * jitter(), signal);
         }

@@ -22,7 +22,7 @@ export interface NatsSourceOptions {
   readonly random: Random;
   /** How often the connection to the server is checked, in milliseconds. Default 2,000. */
   readonly everyMs?: number;
-  /** A copy of a bucket elsewhere that heard nothing from there for this long is out of touch, in milliseconds. Default 30,000. */
+  /** A mirror that received nothing from its origin for this long is out of touch, in milliseconds. Default 30,000. */
   readonly mirrorSilentMs?: number;
   /** A bucket that was made so lately may not have all endpoints again yet, in milliseconds. Default 60,000, in which those that joined renew. */
   readonly settleMs?: number;
@@ -66,10 +66,10 @@ function recordIn(entry: KvEntry): BucketRecord | undefined {
   }
 }
 
-/** For how long a copy of another bucket heard nothing from it; 0 for a bucket of its own. */
+/** How long ago a mirror last received something from its origin, in milliseconds; 0 for a bucket that is no mirror. */
 function silenceOf({ mirror }: StreamInfo): number {
   if (!mirror) return 0;
-  // Nanoseconds; negative when it never heard anything.
+  // Nanoseconds; negative if it never received anything.
   return mirror.active < 0 ? Infinity : mirror.active / 1e6;
 }
 

@@ -17,7 +17,7 @@ export interface Seen {
   readonly runMs: Float64Array;
 }
 
-/** Wanted endpoints, asked for every `lookMs`. */
+/** Wanted endpoints, read every `lookMs`. */
 export interface Autoscaler {
   readonly name: string;
   wanted(seen: Seen): number;

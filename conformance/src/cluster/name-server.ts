@@ -71,7 +71,7 @@ export class NameServer {
     const records = await this.#recordsOf(name, type);
     const head = Buffer.alloc(12);
     message.copy(head, 0, 0, 2);
-    // An answer of the one that knows, with what was asked.
+    // An authoritative answer, with the question.
     head.writeUInt16BE(0x8580 | (records === undefined ? nameError : 0), 2);
     head.writeUInt16BE(1, 4);
     head.writeUInt16BE(records?.length ?? 0, 6);

@@ -95,7 +95,7 @@ export async function checkTokens(world: TokenWorld): Promise<string> {
   const found = await statuses(world, [`bearer: ${bearer}`, `ca: ${plane.caFile}`], tokens);
   const wanted = "200 401 403 401 401";
   if (found.join(" ") !== wanted) throw new Error(`${found.join(" ")} and not ${wanted}`);
-  // The API server answers nobody's question for its keys, and its certificate is signed by no known authority.
+  // The API server gives its keys to authenticated clients only, and no known authority signed its certificate.
   for (const keySet of [[`ca: ${plane.caFile}`], [`bearer: ${bearer}`]]) {
     const [without] = await statuses(world, keySet, [good]);
     if (without !== 503)

@@ -147,7 +147,7 @@ const settleMs = 300;
 const unloadedMs = 5000;
 /**
  * The same of servers that are found in a directory, where the directory server or the server was in trouble: until it joined again and
- * readers heard of it. A lease, the longest pause between two tries, and a reader's turn.
+ * readers received it. A lease, the longest pause between two tries, and a reader's turn.
  */
 const joinMs = 24_000;
 

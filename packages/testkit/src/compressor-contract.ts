@@ -2,7 +2,7 @@ import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { type Compressor, seededRandom } from "@longshore/core";
 import { describe, expect, it } from "vitest";
 
-/** A compressor without threads, for tests of what stands on one. */
+/** A compressor without threads, for tests of its callers. */
 export function memoryCompressor(): Compressor {
   return {
     deflate: async (bytes) => new Uint8Array(deflateRawSync(bytes)),

@@ -33,7 +33,7 @@ export interface FakeApiServer {
   stop(): Promise<void>;
   /** Listens again on the same port, with the same objects. */
   start(): Promise<void>;
-  /** Paths with queries that were asked, in order. */
+  /** Requested paths with queries, in order. */
   readonly requests: readonly string[];
   /** The `authorization` header of the last request. */
   readonly shown: string | undefined;

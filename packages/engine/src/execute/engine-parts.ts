@@ -107,7 +107,7 @@ export interface EngineParts {
    * keeps the results between starts. Default: requests run one by one.
    */
   readonly unaskedBatching?: { readonly verdicts?: BatchVerdicts };
-  /** Inputs and outputs of models, as other endpoints describe them; default: no endpoint is asked. */
+  /** Inputs and outputs of models, as other endpoints describe them; default: no endpoint is queried. */
   readonly elsewhere?: NonNullable<RepositoryParts["elsewhere"]>;
   /** Asked before steps of pipelines run models whose answers are kept. Default: they run. */
   readonly answers?: KeptAnswers;

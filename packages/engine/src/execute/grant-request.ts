@@ -167,7 +167,7 @@ function grantOn(
   }
 }
 
-/** The demands of a request on schedulers. Its number of elements is estimated anew each time. */
+/** The demands of a request on schedulers. Its number of elements is estimated each time. */
 function demandsOn(
   leases: ReadonlyMap<ModelAction, GraphLease>,
   { expectations }: GrantParts,

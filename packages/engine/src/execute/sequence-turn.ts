@@ -23,12 +23,12 @@ export interface SequenceTurnParts {
   readonly segment: Segment;
   readonly inputs: Tensors;
   readonly call: Call;
-  /** Where it stands among the requests of its sequence. */
+  /** Its position among the requests of its sequence. */
   readonly place: LinePosition | undefined;
   readonly run: (state: Tensors, position: SequencePosition | undefined) => Promise<SegmentResult>;
 }
 
-/** A result with the seal of its state, when the state was asked for. */
+/** A result with the seal of its state, when the state was requested. */
 export type SequenceResult = SegmentResult & { readonly stateSeal?: string };
 
 /**

@@ -27,7 +27,7 @@ export interface RepositoryParts {
   /** Rows in one run of a model that says nothing of batches and whose inputs and outputs have an axis for them. Default 0. */
   readonly defaultMaxBatchSize?: number;
   /**
-   * Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is asked.
+   * Inputs and outputs of a model as other endpoints describe them; undefined where none has it. Default: no endpoint is queried.
    */
   readonly elsewhere?: (
     model: string,

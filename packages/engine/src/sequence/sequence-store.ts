@@ -229,7 +229,7 @@ export function sequenceStore(clock: Clock, limits: Partial<SequenceLimits> = {}
         `the state of sequence ${position.id} is ${bytes} bytes after step ${step}, and all states together may take ${maxStateBytes}; the sequence is ended`,
       );
     }
-    // The caller gets the outputs, and the state if it asked for it; tensors without another owner are kept without a copy.
+    // The caller gets the outputs, and the state if it requested it; tensors without another owner are kept without a copy.
     const state = position.wantState ? copiedState(reply.state) : apart(reply.state, reply.outputs);
     entry.last = step;
     entry.madeMs = clock.nowMs();

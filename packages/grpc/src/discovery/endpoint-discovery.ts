@@ -69,7 +69,7 @@ class Subscription {
   readonly #call: MethodCall;
   readonly #source: EndpointSource;
   #names: readonly string[] = [];
-  /** What was told last, to tell no more than changes. */
+  /** The last reply, so that only changes are sent. */
   #told = "";
   #version = 0;
   #over = false;

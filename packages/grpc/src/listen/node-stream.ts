@@ -44,7 +44,7 @@ export class NodeStream implements CallStream {
 
   listen(events: StreamEvents): void {
     let over = false;
-    // A reset ends the writing half as if all had been written, so `aborted` is heard as well.
+    // A reset ends the writing half as if all had been written, so `aborted` is listened to as well.
     const closed = (): void => {
       if (over) return;
       over = true;

@@ -9,7 +9,7 @@ import { Cursor, wireTypes } from "../message/index.ts";
 const service = "/inference.GRPCInferenceService/";
 const health = "/grpc.health.v1.Health/";
 
-/** What a method is for, as far as its endpoint depends on it. */
+/** The purpose of a method, as far as its endpoint depends on it. */
 export type GrpcMethodKind =
   /** An inference: its model decides. */
   | "infer"

@@ -33,9 +33,9 @@ import {
 /** Inputs of `requestChecker`. */
 export interface CheckerParts {
   readonly identify: Identify;
-  /** What tenants have left of their limits. Default: there are none. */
+  /** The remaining allowances of tenants. Default: there are no limits. */
   readonly allowances?: Allowances;
-  /** Credential of the proxy at its servers, which takes the place of the client's. Default: none. */
+  /** Credential of the proxy at its servers. It replaces the client's. Default: none. */
   readonly upstreamKey?: string;
   /** Rules of requests that state none. Default: they stay without. */
   readonly unstatedRules?: Rules;

@@ -171,7 +171,7 @@ function isNewEnough(version: string): boolean {
   return major > 20 || (major === 20 && minor >= 19);
 }
 
-/** Examines what an inference here stands on, and says what to do about what is missing. */
+/** Checks the requirements of an inference here, and says how to add what is missing. */
 export async function doctor(options: DoctorOptions, io: CommandIo): Promise<ExitCode> {
   const facts = await deviceFacts();
   const findings: Finding[] = [

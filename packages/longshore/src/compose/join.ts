@@ -52,7 +52,7 @@ interface Joining {
 
 /**
  * The name of a server in a directory, where the operator gives none: that of the machine, and the port, so that it is the
- * same after a restart. A port that is picked when it listens is not known yet, and chance stands for it.
+ * same after a restart. A port that is picked when it listens is not known yet, so it is random.
  */
 export function endpointName(random: Random, port = 8000): string {
   const last = port === 0 ? letters(random) : String(port);

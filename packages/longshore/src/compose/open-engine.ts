@@ -132,7 +132,7 @@ function samplesFrom(store: ModelStore): NonNullable<EngineParts["samples"]> {
   return async (model, version) => ((await golden(model, version))?.pairs ?? []).map(({ inputs }) => inputs);
 }
 
-/** An engine with what it stands on. */
+/** An engine with its parts. */
 export interface OpenedEngine {
   readonly engine: Engine;
   /** The runtimes for models, in the order in which they are tried. */

@@ -29,7 +29,7 @@ export interface QuotaOptions {
   readonly sharedAt?: Pick<ServerOptions, "address" | "credentials" | "tls">;
 }
 
-/** Limits with what they stand on. */
+/** Limits with their parts. */
 export interface OpenedQuotas {
   readonly quotas: Quotas;
   /** For gateways that lease; undefined where these limits are leased themselves. */

@@ -54,7 +54,7 @@ export interface ServeOptions extends OnlineOptions, ModelControlOptions, ModelL
   readonly warmUpMs?: number;
   /** The price of runs for callers of this server; default: none. */
   readonly prices?: StatedRates;
-  /** CO2 of electricity by zone, of which metrics tell what runs here stand for. Default: nothing is known. */
+  /** CO2 of electricity by zone, from which metrics derive the CO2 of runs here. Default: nothing is known. */
   readonly carbon?: CarbonIntensity;
   /** Wraps what answers requests: an offloader over further endpoints, a delay of a demonstration. Default: the engine alone. */
   readonly wrap?: (engine: Engine, parts: DirectoryOpening) => Endpoint;

@@ -61,7 +61,7 @@ export interface TelemetryChange {
   readonly traceRate: number;
 }
 
-/** Telemetry with what it stands on. */
+/** Telemetry with its parts. */
 export interface OpenedTelemetry {
   readonly telemetry: Telemetry;
   /** Sends what waits for the collector, for up to a second. Idempotent. */

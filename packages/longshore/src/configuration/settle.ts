@@ -138,7 +138,7 @@ function refuseMixed(command: Command, environment: Environment, file: Configura
 
 /**
  * Flags over the environment over the file over defaults, for a command that was parsed. Changes nothing at the command, so
- * that a file that changed can be settled anew. Throws `invalid-configuration` with path and value of the problem.
+ * that a file that changed can be settled again. Throws `invalid-configuration` with path and value of the problem.
  */
 export async function settle(command: Command, environment: Environment): Promise<Settled> {
   const commands = servingCommands(command);

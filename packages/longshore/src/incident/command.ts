@@ -24,7 +24,7 @@ const mostMs = 10_000;
 const maxBytes = 16 * 2 ** 20;
 /** Bytes of the end of a log. */
 const logBytes = 2 * 2 ** 20;
-/** Models whose decisions are asked for, of each server. */
+/** Models of each server whose decisions are requested. */
 const mostModels = 50;
 
 /** The pages that are read from a server. The files of an incident have their names. */

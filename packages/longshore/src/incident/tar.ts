@@ -23,7 +23,7 @@ export function tarGz(files: readonly ArchiveFile[], seconds: number): Buffer {
     field(header, 116, 8, "0000000\0");
     field(header, 124, 12, `${bytes.byteLength.toString(8).padStart(11, "0")}\0`);
     field(header, 136, 12, `${Math.floor(seconds).toString(8).padStart(11, "0")}\0`);
-    // The sum is made with blanks in its own place.
+    // The checksum is computed with blanks in its own field.
     field(header, 148, 8, "        ");
     field(header, 156, 1, "0");
     field(header, 257, 8, "ustar\u000000");

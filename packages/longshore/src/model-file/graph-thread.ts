@@ -140,7 +140,7 @@ class Thread {
     worker.on("message", (answer: GraphAnswer) => {
       if (cause === undefined) this.#settle(({ resolve }) => resolve(answer));
     });
-    // The last that is heard of it, after any error.
+    // Its last event, after any error.
     worker.on("exit", (code) => {
       this.#worker = undefined;
       const died = new LongshoreError(

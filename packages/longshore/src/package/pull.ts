@@ -130,7 +130,7 @@ export function ociAt(
   };
 }
 
-/** Packages of a server, in NATS, in an OCI registry or in a folder that a web server serves. Nothing is connected before something is asked for. */
+/** Packages of a server, in NATS, in an OCI registry or in a folder that a web server serves. Connects at the first request. */
 export function packagesAt(
   from: string,
   { credentials, tls }: Pick<PullOptions, "credentials" | "tls">,

@@ -354,7 +354,7 @@ it("sends a request outside the pool only if no endpoint of the pool may take it
   }
   expect(asked).toEqual([["a"], ["b"]]);
   expect(spilled).toBe(3);
-  // What is wrong with the request itself is wrong everywhere.
+  // An invalid request is invalid at every endpoint.
   expect(await ask({ a: refusal("unknown-model") })).toBe("unknown-model");
   expect(await ask({ a: refusal("policy-denied"), b: refusal("rejected") })).toBe("rejected");
   expect(await ask({ a: refusal("rejected"), b: refusal("policy-denied") })).toBe("rejected");

@@ -168,7 +168,7 @@ interface Aimed {
 /** The most bytes of a body in which the name of a model is looked for. */
 const mostHeadBytes = 16_384;
 
-/** What a call over gRPC is for, by its headers alone. Undefined if its first message has to tell. */
+/** The purpose of a gRPC call by its headers alone. Undefined if its first message has to be read. */
 function grpcAim(headers: Headers): Aimed | undefined {
   const { ":path": path = "", [modelHeader]: model, [modelVersionHeader]: version = "" } = headers;
   const kind = grpcMethodKind(path);
@@ -177,7 +177,7 @@ function grpcAim(headers: Headers): Aimed | undefined {
   return { route: routeOfModel(model, version, kind === "infer"), bytes: 0 };
 }
 
-/** What a call over gRPC is for, by the beginning of its body. Undefined if more of it is needed. */
+/** The purpose of a gRPC call by the beginning of its body. Undefined if more of it is needed. */
 function grpcAimOf(headers: Headers, head: Uint8Array, whole: boolean): Aimed | undefined {
   if (whole && head.byteLength === 0) {
     const why = `the model of a request over gRPC must be named in the header ${modelHeader}, or the gateway must send the body (request_body_mode)`;

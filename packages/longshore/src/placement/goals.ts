@@ -25,7 +25,7 @@ export interface NamedLimit extends Limit {
   readonly unit: "ms" | "mJ" | "micros" | "bytes";
 }
 
-/** Reads `--goal`. Throws `invalid-input` with what may stand there. */
+/** Reads `--goal`. Throws `invalid-input` with the permitted values. */
 export function placementGoal(
   options: Pick<PlacementOptions, "deadline" | "inTime"> & { readonly goal: string },
   measures: ChainMeasures,

@@ -25,7 +25,7 @@ export interface NumberRow {
 export interface Numbers extends ScaleNumbers {
   /** Takes in what gateways told. */
   look(looked: Looked): void;
-  /** Throws `invalid-input` for an objective that cannot be, `unknown-model` for a model that was neither asked for nor declared. */
+  /** Throws `invalid-input` for an objective that cannot be, `unknown-model` for a model that was neither requested nor declared. */
   decision(model: string | undefined, objective: string | undefined): ScaleDecision;
   rows(): readonly NumberRow[];
   /** Of the objective of the command. */

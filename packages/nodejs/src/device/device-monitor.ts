@@ -46,7 +46,7 @@ const lowCharge = 0.3;
 /** Energy is believed over intervals of at most a minute, since counters start again, in which the cores were busy for some of the time. */
 const longestIntervalMs = 60_000;
 const leastBusyRatio = 0.05;
-/** No machine that runs this draws more: a counter that did not begin anew at its end, or a driver with another unit. */
+/** No machine that runs this draws more: a counter that did not wrap at its end, or a driver with another unit. */
 const mostWatts = 10_000;
 /** Weight of the latest interval. */
 const latestWeight = 0.3;

@@ -88,7 +88,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
     for (const lost of watchers) lost();
   };
   let pool: ConnectionPool | undefined;
-  // Of ten thousand servers most are never asked.
+  // Most of ten thousand servers never get a request.
   const pooled = (): ConnectionPool =>
     (pool ??= new ConnectionPool({ ...limits, maxConnections, keepAliveMs, connector, lost: tellLost }));
   let closed = false;

@@ -62,7 +62,7 @@ function checkAtLeast(name: string, value: number, least: number): number {
  * ```ts
  * import { childRuntime } from "@longshore/nodejs";
  *
- * // For models that nobody vouches for: at most 512 MiB and 10 s for a run.
+ * // For models that are not trusted: at most 512 MiB and 10 s for a run.
  * const runtime = childRuntime({ memoryBytes: 512 * 2 ** 20, runDeadlineMs: 10_000 });
  * await runtime.close();
  * ```

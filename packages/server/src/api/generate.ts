@@ -60,7 +60,7 @@ function inputJson(input: PortSpec, value: unknown, batched: boolean): object {
 
 /**
  * Converts a body of this extension into a request of the protocol. Its keys are inputs and all others are parameters; those inside
- * `parameters` count as if they stood in its place. Of parameters with one name the last one counts.
+ * `parameters` count as if they were given there. Of parameters with one name the last one counts.
  */
 function toInfer(object: object, { inputs, batching }: ModelDescription): object {
   const batched = batching.maxBatchSize > 0;

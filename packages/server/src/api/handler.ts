@@ -205,7 +205,7 @@ function failure(
   return { status, headers: { ...headers, ...allow }, body: { kind: "parts", parts: [bytes] } };
 }
 
-/** Load, time and, if the request asked for it, the checksum on every reply that does not carry them yet. */
+/** Load, time and, if requested, the checksum on every reply that does not carry them yet. */
 function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
   const { status, headers, body } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;

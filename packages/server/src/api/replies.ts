@@ -13,7 +13,7 @@ import type { Api, IncomingRequest } from "./parts.ts";
 const encoder = new TextEncoder();
 
 /**
- * Adds the checksum of a reply's body to its headers if the request asked for it. `known` is the checksum that another server stated for
+ * Adds the checksum of a reply's body to its headers if the request wants it. `known` is the checksum that another server stated for
  * the same bytes; a body that is still arriving has no other.
  */
 export function stateChecksum(

@@ -80,7 +80,7 @@ export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock)
       else turns.delete(key);
       return { taken: true, amount };
     }
-    // The rest of a day's budget is for whoever needs no more than that.
+    // The rest of a day's budget is for instances that need no more.
     if (meter === "micros") return answer;
     const turn = { holder, needed, untilMs: clock.nowMs() + answer.retryAfterMs + turnMs };
     turns.set(key, place < 0 ? [...queue, turn] : queue.with(place, turn));

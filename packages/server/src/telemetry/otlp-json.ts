@@ -5,7 +5,7 @@ import type { LogLevel, LogRecord } from "./log.ts";
 import type { Exemplar, Family, MetricLine } from "./registry.ts";
 import type { Span } from "./spans.ts";
 
-/** What all telemetry of a process tells of its source. */
+/** The resource that all telemetry of a process names as its source. */
 export type Resource = Readonly<Record<string, string>>;
 
 const scope = { name: "longshore" };

@@ -62,7 +62,7 @@ function resourceOf({ resource }: OtlpParts): Resource {
 /** Items that a collector refused although it took the request. A reply that tells nothing refused nothing. */
 function rejectedOf(reply: Uint8Array): number {
   try {
-    // What the collector says is checked below; other shapes count as nothing.
+    // The collector's reply is checked below; other shapes count as empty.
     const said = JSON.parse(new TextDecoder().decode(reply)) as { readonly partialSuccess?: object };
     const [, count] =
       Object.entries(said.partialSuccess ?? {}).find(([key]) => key.startsWith("rejected")) ?? [];

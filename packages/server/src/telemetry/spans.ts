@@ -38,7 +38,7 @@ interface OpenBatch {
   readonly members: readonly TraceContext[];
 }
 
-/** What OpenTelemetry's conventions for generative models want of requests for text. */
+/** The attributes that OpenTelemetry's conventions for generative models require of requests for text. */
 const generates = {
   "gen_ai.operation.name": "text_completion",
   "gen_ai.provider.name": "longshore",

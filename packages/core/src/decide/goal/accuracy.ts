@@ -2,7 +2,7 @@
 const longestMs = 9e6;
 
 /**
- * The chance of a wrong answer in steps of a ten-thousandth, then latency. Where nobody measured accuracy, agreement with
+ * The chance of a wrong answer in steps of a ten-thousandth, then latency. Where accuracy was not measured, agreement with
  * the default variant stands for it.
  */
 export function accuracyScore(accuracyRatio: number, agreementRatio: number, latencyMs: number): number {

@@ -22,7 +22,7 @@ export interface PolicyFacts {
 /** Decides in microseconds and without waiting; anything unknown is denied. */
 export interface Policy {
   /**
-   * Its decisions do not depend on which endpoint it is, only on zone and trust: it is then asked once for all endpoints that
+   * Its decisions do not depend on which endpoint it is, only on zone and trust: it is then called once for all endpoints that
    * share them. Default false.
    */
   readonly ignoresEndpoint?: boolean;

@@ -12,7 +12,7 @@ export interface ScaleInputs {
   readonly aloneMs: Float64Array;
   /** Requests that an endpoint runs at a time; shared runs count as several. */
   readonly slots: number;
-  /** The most endpoints that may be asked for. */
+  /** The greatest number of endpoints that may be requested. */
   readonly most: number;
 }
 

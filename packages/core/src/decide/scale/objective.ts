@@ -88,7 +88,7 @@ function missesOf(
   return { ratio, deadlineMs };
 }
 
-/** Refuses two limits of which one decides alone: whoever wrote them meant something else. */
+/** Refuses two limits of which one decides alone: that is probably a mistake. */
 function checkBoth(
   text: string,
   latency: NonNullable<ScaleObjective["latency"]>,

@@ -23,7 +23,7 @@ export interface ScalerParts {
   readonly startMs: number;
   /** Without a request for this long, no endpoint is needed, in milliseconds; Infinity: one is always needed. */
   readonly idleMs: number;
-  /** The most endpoints that are asked for. */
+  /** The greatest number of endpoints that is requested. */
   readonly most: number;
   /** Requests that an endpoint runs at a time. Default: learned, as run time over occupied time. */
   readonly slots?: number;

@@ -26,7 +26,7 @@ it.each([0.01, 0.05, 0.3, 1])(
     }
     expect(looked / count).toBeCloseTo(ratio, 2);
     expect(longest).toBeLessThanOrEqual(2 / ratio);
-    // What an endpoint that begins to lie now gives until it is looked at; drawn one by one it would be 1 / ratio.
+    // Wrong answers of an endpoint until the first check of it. With independent draws it would be 1 / ratio.
     expect(waits / count).toBeLessThanOrEqual(0.65 / ratio);
   },
 );

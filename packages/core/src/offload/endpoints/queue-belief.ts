@@ -20,7 +20,7 @@ export interface QueueBelief {
   sent(serviceMs: number, nowMs: number): number;
   /**
    * Withdraws a request sent at `sentAtMs` that added `addedMs`: the endpoint never received it, or dropped it when it closed the
-   * connection. Has no effect if a later report counted anew.
+   * connection. Has no effect after a later report.
    */
   withdrawn(sentAtMs: number, addedMs: number, nowMs: number): void;
   /** Records the end of one of our requests; after an answer nothing of it remains there. */

@@ -118,7 +118,7 @@ function compute(request: InferenceRequest): Map<string, Tensor> {
     const count = given.bytes[0] ?? 0;
     const marks = new Uint8Array(600 * count);
     marks.set(given.bytes.subarray(0, Math.min(marks.length, given.bytes.length)));
-    // What does not fit into the marks is added to the first byte's neighbours, so that nothing is lost: the sum is kept
+    // The remainder that does not fit into the marks is added to the first byte's neighbours, so that nothing is lost: the sum is kept
     // in a companion of the first row.
     const rows = new Int32Array(count).fill(600);
     return new Map([[marksSpec.name, { spec: { ...marksSpec, shape: [count, 600] }, bytes: marks, rows }]]);

@@ -166,7 +166,7 @@ describe("a model whose content was replaced at its server", () => {
       const { dataClass: _none, ...unclassed } = description;
       replace({ ...rest, description: unclassed });
       await expect(clock.runUntil(ask())).rejects.toMatchObject({ reason: "policy-denied" });
-      // What the second request was planned with is not there any more: it was sent that once.
+      // The content that the second request was planned with is gone: the request was sent there once.
       expect(asked.map(({ segment }) => segment.digest[7])).toEqual(["3", "3"]);
     },
   );

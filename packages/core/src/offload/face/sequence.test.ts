@@ -406,7 +406,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
         for (let step = 0; step < 5; step++) {
           endpoint.fault = step === 2 ? fault : "none";
           const asked = clock.finish<{ readonly outputs: Tensors }>(next(step));
-          // What was lost with its answer was not done for who asks, and the next step goes on from the one before.
+          // A step whose answer was lost does not count for the client: the next step continues from the one before.
           if (endpoint.fault === "answer-lost")
             await expect(asked).rejects.toMatchObject({ reason: "no-answer" });
           else expect(total((await asked).outputs)).toBe(++answered);

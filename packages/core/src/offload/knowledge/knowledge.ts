@@ -66,7 +66,7 @@ export interface Knowledge extends Disposable {
   refused(of: ServedVersion, endpointState: EndpointId): void;
 }
 
-/** Endpoints are asked again for denied requests at most this often, in milliseconds. */
+/** For denied requests endpoints are polled again at most this often, in milliseconds. */
 const renewMs = 250;
 
 /** Starts with nothing known. */

@@ -47,7 +47,7 @@ export function nothingKnown(
       ? new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: againMs })
       : new LongshoreError("unreachable", "resolve", why);
   }
-  // Endpoints on the path are not asked back: they do not ask for models that they have.
+  // Endpoints on the path are not polled: they do not request models that they have.
   const silent = ids.filter((id) => !heard.has(id) && !path.includes(id));
   for (const id of silent) {
     const error = unsaid.get(id);
@@ -55,7 +55,7 @@ export function nothingKnown(
     const why = `${named} is not here, and ${id} does not say what it has: ${error.message}`;
     return new LongshoreError(error.reason, "resolve", why, { cause: error });
   }
-  // Time cures both: an endpoint that is starting, and one that has joined and was not heard yet.
+  // Time cures both: an endpoint that is starting, and one that joined and was not polled yet.
   if (silent.length > 0 && silent.every((id) => (unsaid.get(id)?.reason ?? "starting") === "starting")) {
     const state = silent.every((id) => unsaid.has(id)) ? "starting" : "not heard yet";
     const why = `${named} is not here yet: ${silent.join(", ")} ${silent.length === 1 ? "is" : "are"} ${state}`;

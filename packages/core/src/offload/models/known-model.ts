@@ -41,7 +41,7 @@ export interface ModelReport {
   readonly missing?: readonly MissingEndpoint[];
 }
 
-/** Everything known of one version of a model; replaced as a whole after endpoints were asked again. */
+/** Everything known of one version of a model; replaced as a whole after each poll. */
 export interface KnownModel {
   readonly description: ModelDescription;
   readonly profile: Profile;

@@ -133,7 +133,7 @@ export interface Offloader extends AsyncDisposable {
   answers(model: string, inputs: Inputs, limits?: Limits): AsyncIterable<Answer>;
   sequence(model: string, limits?: Limits): Sequence;
   /**
-   * Answers frames in their order. Several frames are under way at once over all endpoints, and each is planned anew. A frame that fails is
+   * Answers frames in their order. Several frames are under way at once over all endpoints, and each gets a plan of its own. A frame that fails is
    * reported and the stream continues. The stream throws if the source throws, if it is aborted, if the model is unknown, and, after the
    * frames under way, if the offloader is closed. Leaving it cancels everything under way.
    */

@@ -136,7 +136,7 @@ export function linkProbes(
   /** Single packets that ask silent links whether they are back. */
   const asking = new Map<AbortController, EndpointState>();
   const revivedMs = new WeakMap<EndpointState, number>();
-  /** Silent links that are asked so, with the latest request that waits for them. */
+  /** Silent links that are probed this way, with the latest request that waits for them. */
   const listening = new Map<EndpointState, { timer: Disposable; request: ExpectedRequest }>();
   /** The state kept for an endpoint goes with it. */
   const consideredMs = new WeakMap<EndpointState, number>();
@@ -278,7 +278,7 @@ export function linkProbes(
     revive(endpointState, request);
   }
 
-  /** Whether nothing is heard over a link that something was sent over, or of an endpoint that does not refuse connections. */
+  /** Whether nothing arrives over a link that something was sent over, or from an endpoint that accepts connections. */
   function silent(endpointState: EndpointState, nowMs: number): boolean {
     const { health } = endpointState;
     if (health.distrusted !== undefined || health.absent) return false;

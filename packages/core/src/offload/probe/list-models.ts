@@ -20,7 +20,7 @@ const patienceMs = 3000;
 export async function listModels(
   { self, local, endpoints: endpointStates, clock }: Holders,
   call: Call,
-  /** Endpoints that are asked, the first ones known. Default: all. */
+  /** Endpoints that are queried, the first ones known. Default: all. */
   most: number = Infinity,
 ): Promise<readonly ModelListing[]> {
   if (call.path.includes(self)) return [];

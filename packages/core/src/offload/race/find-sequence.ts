@@ -18,7 +18,7 @@ import type { Loop } from "./loop.ts";
  *
  * The obvious answer, to send the step to any endpoint that accepts it, fails: a sequence may have moved, and an endpoint that it left still
  * holds an older state. A step without a number that ran there would be answered, and wrong. So all endpoints that may hold the sequence
- * and that the rules permit are asked for its last step. A step with a number goes where the step before it was made. One without goes to the
+ * and that the rules permit are queried for its last step. A step with a number goes where the step before it was made. One without goes to the
  * newest state, and only after every endpoint that may hold a newer one has answered.
  *
  * Invariant: a step runs at most once, and never on a state that is not that of the step before it.
@@ -32,13 +32,13 @@ interface Found {
   readonly untilMs: number;
 }
 
-/** The time for one question, in milliseconds; then the endpoint is asked again. */
+/** The time for one query, in milliseconds; then the endpoint is queried again. */
 const askMs = 1000;
 /** The first pause between two questions to an endpoint; each later one is twice as long, up to `askMs`. */
 const firstPauseMs = 250;
 /** How long a request without a deadline looks for its sequence, in milliseconds: longer than a directory with usual leases takes to settle. */
 const mostMs = 40_000;
-/** The most endpoints that are asked. With more behind this one, a question to each costs more than a sequence that begins anew. */
+/** The most endpoints that are queried. With more of them, the queries cost more than restarting the sequence. */
 const mostAsked = 256;
 /** The least time that is left to a step after its sequence was found, and to a refusal on its way back, in milliseconds. */
 const lastMs = 50;
@@ -59,7 +59,7 @@ export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosi
   const one = fitting ?? (await newest(loop, job, position.id, found));
   if (!one) throw unknownSequence(name, position);
   const { id, standing } = one;
-  // Its answer was lost with the memory of this endpoint: the same step is asked for again, and answered without a run.
+  // Its answer was lost with the memory of this endpoint: the client repeats the step, which is answered without a run.
   const repeats = !counted && standing.key !== undefined && isLegKeyOf(job.call, standing.key);
   if (standing.ended && !repeats && !fitting) throw unknownSequence(name, position);
   return {

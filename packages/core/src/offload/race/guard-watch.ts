@@ -124,7 +124,7 @@ class Watching implements GuardWatch {
     const bodyBytes = leg.predicted.sentBytes - headBytes;
     // The body as planned is an estimate: close to it counts as all of it.
     const all = bytes >= 0.98 * bodyBytes;
-    // An endpoint without acknowledgements is heard from once, with its answer.
+    // An endpoint without acknowledgements sends one message: its answer.
     if (!all) endpoint.link.tells = true;
     else if (this.#heardBytes === 0 && bodyBytes > acknowledgeStep(bodyBytes)) endpoint.link.tells = false;
     this.#heardBytes = bytes;

@@ -90,7 +90,7 @@ export class Retries {
   readonly #waiting: RetryQueue;
   readonly #endMs: number;
   readonly #dueMs = new Map<EndpointId, number>();
-  /** Endpoints that are heard from, and get the request once more in case their answer is lost. */
+  /** Endpoints that respond to other requests. They get this one once more, in case their answer is lost. */
   #answerLost: Set<EndpointId> | undefined;
   #rounds = 0;
   /** The next round comes sooner, because an endpoint answers; how often that was so. */

@@ -102,7 +102,7 @@ async function followPlans(
   let failed = noEndpoints;
   let broke: LongshoreError | undefined;
   let renewed: LongshoreError | undefined;
-  /** Endpoints were asked again because rules keep the request from everything that is known. */
+  /** Endpoints were polled again because rules exclude every known endpoint. */
   let askedAgain = false;
   let lookedBehind = 0;
   /** Another run elsewhere is paid for. */

@@ -69,7 +69,7 @@ class OipEndpoint implements Endpoint {
   readonly capabilities: EndpointCapabilities;
   readonly #parts: OipEndpointParts;
   readonly #known = new Map<string, ModelKnowledge>();
-  /** Endpoints behind it that its last offers lacked, by model and version as they were asked for. */
+  /** Endpoints behind it that its last offers lacked, by the requested model and version. */
   readonly #missing = new Map<string, readonly MissingEndpoint[]>();
   readonly #heads = knownReplyHeads();
   readonly #under = new UnderWay();

@@ -43,7 +43,7 @@ function sharedMemory(memory: "system" | "cuda"): readonly RouteEntry[] {
   ];
 }
 
-/** The table. Where a word and a name could stand at the same endpoint, the word comes first. Clients need none of it: it is marked as free of effects, so that bundlers leave it out. */
+/** The table. A fixed word comes before a name at the same position. Clients do not need the table: it is marked as free of effects, so that bundlers drop it. */
 export const wireRoutes: readonly RouteEntry[] = /* @__PURE__ */ ((): readonly RouteEntry[] => [
   { kind: "server", method: "GET", path: "/v2" },
   { kind: "server", method: "GET", path: "/v2/" },
@@ -110,7 +110,7 @@ export type Route =
   | { readonly kind: "package-file"; readonly package: string; readonly file: string }
   | { readonly kind: "directory" | "directory-join" | "directory-leave" | "directory-lease" }
   | { readonly kind: "rollouts" }
-  /** `model` is the alias, which stands where a model's name does. */
+  /** `model` is the alias, at the position of a model's name. */
   | { readonly kind: "rollout" | "rollout-change"; readonly model: string }
   | { readonly kind: "trace-settings" | "set-trace-settings"; readonly model?: string }
   | ({ readonly kind: "stats" } & Partial<ModelAddress>)

@@ -18,7 +18,7 @@ export interface Link {
    * Size in bytes of the probe train that would be worth sending now, or 0. With `dueInMs`, the time until a decision will need
    * the belief, a train is worth its bytes when it is back just before; without it, when the link was not used for a while. The
    * caller must send the train, which counts as sent, and call `sendStarted` as for any other body. `revived`: the link was
-   * silent and has just been heard again, so that a train is worth its bytes at once. Absent where probing makes no sense.
+   * silent and has just responded again, so that a train is worth its bytes at once. Absent where probing makes no sense.
    */
   probeBytes?(direction: Direction, nowMs: number, dueInMs?: number, revived?: boolean): number;
 }

@@ -1,4 +1,4 @@
-/** Where a value stands in a chain. */
+/** The position of a value in a chain. */
 export interface Chained<T> {
   readonly value: T;
   /** The one that came after it; undefined for the last one, and for one that was taken out. */

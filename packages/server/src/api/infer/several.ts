@@ -34,7 +34,7 @@ export async function replySeveral(inference: Inference, question: ParsedInferen
     else events.failed(thrown);
     held[Symbol.dispose]();
   };
-  // An abandoned reply is never asked for its next answer, so the reader's leaving has to be detected here.
+  // The next answer of an abandoned reply is never read, so the reader's leaving has to be detected here.
   const left = (): void => {
     finish(call.abort.reason);
     void answers.return?.().catch(() => undefined);
