@@ -34,7 +34,7 @@ function install() {
   const lock = join(root, "package-lock.json");
   const installed = join(root, "node_modules", ".package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  console.error("installing packages (once, well under a minute) ...");
+  console.error("installing packages (once, 690 MB) ...");
   const tookMs = run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
   console.error(`installed in ${(tookMs / 1000).toFixed(0)} s`);
 }

@@ -20,7 +20,7 @@ import {
   type LeasedVersion,
   LeaseOfVersion,
   type VersionLease,
-} from "./held.ts";
+} from "./version-lease.ts";
 import { failedLoad, notLoaded, errorText } from "./load-errors.ts";
 import { type IndexEntry, type IndexFacts, indexOf, isIn, type ModelState } from "./model-index.ts";
 import { noteUnused } from "./note-unused.ts";

@@ -21,8 +21,8 @@ export function waitingRules(
   priority: number | undefined,
   wantedMs: number | undefined,
 ): WaitingRules {
-  const asked = priority !== undefined && priority >= 1 && priority <= (priorities?.levels ?? 0);
-  const level = asked ? priority : (priorities?.defaultLevel ?? 1);
+  const isListed = priority !== undefined && priority >= 1 && priority <= (priorities?.levels ?? 0);
+  const level = isListed ? priority : (priorities?.defaultLevel ?? 1);
   const policy = priorities?.policies[level] ?? queue ?? noPolicy;
   const shorter =
     policy.mayShorten &&

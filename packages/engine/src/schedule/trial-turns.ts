@@ -6,15 +6,20 @@ import type { CoreClaim, CoreRun } from "./cores.ts";
 import type { Instance } from "./instance.ts";
 import type { RunTimes } from "./run-times.ts";
 
+/*
+ * Before requests of a model share runs, trial runs measure whether that pays (`batch-trial.ts`). They use the same instances and cores as
+ * requests, so they wait for a quiet moment, and take a tenth of the time at most where there is none.
+ */
+
 /** The resources that trial runs share with the runs of requests. */
 interface TrialTurnsParts {
   readonly name: string;
   readonly clock: Clock;
   readonly instances: readonly Instance[];
   readonly cores: CoreClaim;
-  /** Learns from them: sizes of runs that requests have not met yet. */
+  /** Learns the times of trial runs, which have sizes that requests did not have yet. */
   readonly times: RunTimes;
-  /** An instance has become idle, or what was waited for may have. */
+  /** Schedules again: an instance may be idle now. */
   readonly again: () => void;
 }
 
@@ -26,18 +31,18 @@ interface Trial {
   reject(error: LongshoreError): void;
 }
 
-/** Between requests, one run for each this many times its length: at most a tenth of the instance's time. */
+/** After a trial run, none follows for this many times its length: at most a tenth of the time of an instance. */
 const restFactor = 9;
 /** Longer runs than this wait until the instance is idle. */
 const shortMs = 2;
-/** A trial looks again this often where nothing tells it that an instance is idle. */
+/** How often a waiting trial checks for an idle instance. */
 const lookMs = 25;
-/** After so long without another run, a trial run delays no request. */
+/** After so long without a request, a trial run is unlikely to delay one. */
 const calmMs = 250;
 /** Never a request's tenant. */
 const tenant = "batching";
 
-/** Finds times for runs that measure a graph: requests come first. */
+/** Runs trials of one graph between its requests. */
 export class TrialTurns {
   readonly #parts: TrialTurnsParts;
   #trial: Trial | undefined;
@@ -55,11 +60,12 @@ export class TrialTurns {
     return this.#running;
   }
 
-  /** A run of requests begins. */
+  /** Records that a run of requests begins. */
   disturbed(): void {
     if (this.#trial) this.#disturbedMs = this.#parts.clock.nowMs();
   }
 
+  /** Runs the graph once, when there is time. Throws `shutting-down` once the graph is being unloaded. */
   tryOut(feeds: Tensors): Promise<TriedRun> {
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#over();
@@ -73,7 +79,7 @@ export class TrialTurns {
     return new LongshoreError("shutting-down", "queue", `${this.#parts.name} is being unloaded`);
   }
 
-  /** No more runs; the one under way ends. */
+  /** Refuses further trials. The one under way ends by itself. */
   end(): void {
     this.#ended = true;
     this.#timer?.[Symbol.dispose]();
@@ -81,7 +87,7 @@ export class TrialTurns {
     this.#trial = undefined;
   }
 
-  /** Begins the trial run that waits where an instance is idle and no request is `waiting`, or the run is short. */
+  /** Begins the waiting trial if an instance is idle, and either no request is `waiting` or the run is short. */
   start(waiting: boolean): void {
     const trial = this.#trial;
     if (!trial || this.#running) return;

@@ -103,10 +103,10 @@ class LoopEndpoint implements OffloadEndpoint {
     version: string | undefined,
     call: Call,
   ): Promise<ModelKnowledge | undefined> {
-    // A question that returns to this endpoint is answered where it began.
+    // A query that comes back to this endpoint was answered by it before.
     if (call.path.includes(this.info.id)) return undefined;
     try {
-      return toldOf(await this.#requests.model(model, version, call, true));
+      return knowledgeOf(await this.#requests.model(model, version, call, true));
     } catch (thrown) {
       if (LongshoreError.is(thrown) && thrown.reason === "unknown-model") return undefined;
       throw thrown;
@@ -118,7 +118,7 @@ class LoopEndpoint implements OffloadEndpoint {
     const { knowledge, clock } = this.#requests.loop;
     const known = knowledge.known(model, version);
     if (known) knowledge.used(model, version, clock.nowMs());
-    return known && toldOf(known);
+    return known && knowledgeOf(known);
   }
 
   /** A model here is ready once it is loaded; otherwise any endpoint that has it decides. */
@@ -129,8 +129,8 @@ class LoopEndpoint implements OffloadEndpoint {
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
     if (call.path.includes(this.info.id)) return [];
-    const asked = this.#requests.model(query.model, query.version, call, true);
-    const known = asked instanceof Promise ? await asked.catch(() => undefined) : asked;
+    const found = this.#requests.model(query.model, query.version, call, true);
+    const known = found instanceof Promise ? await found.catch(() => undefined) : found;
     if (!known) return [];
     const { local, endpoints, clock, device } = this.#requests.loop;
     const { work } = device;
@@ -204,8 +204,8 @@ class LoopEndpoint implements OffloadEndpoint {
       bytes,
       tensors: new Map(),
     };
-    const asked = jobWithout(loop, known, { segment, explained: true }, call);
-    return explanationOf(outlook(loop, { ...asked, held }, loop.clock.nowMs()));
+    const job = jobWithout(loop, known, { segment, explained: true }, call);
+    return explanationOf(outlook(loop, { ...job, held }, loop.clock.nowMs()));
   }
 
   /** Refuses at once if no endpoint may take the request. Reserves a slot of the local engine if that is to run it. */
@@ -269,8 +269,8 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   /** Resolves a request and reads its inputs, unless no endpoint may have them. */
-  #job(request: InferenceRequest, asked: Call): Job | Promise<Job> {
-    const call = this.#lessFee(asked);
+  #job(request: InferenceRequest, given: Call): Job | Promise<Job> {
+    const call = this.#lessFee(given);
     const { loop } = this.#requests;
     this.#requests.refuseClosed();
     checkFresh(call, loop.clock.nowMs());
@@ -369,7 +369,7 @@ class LoopEndpoint implements OffloadEndpoint {
 }
 
 /** Description of a model for other endpoints, without an assumed profile. */
-function toldOf({ description, configuration, profile }: KnownModel): ModelKnowledge {
-  const told = configuration ? { description, configuration } : { description };
-  return profile.measuredOn.threads > 0 ? { ...told, profile } : told;
+function knowledgeOf({ description, configuration, profile }: KnownModel): ModelKnowledge {
+  const known = configuration ? { description, configuration } : { description };
+  return profile.measuredOn.threads > 0 ? { ...known, profile } : known;
 }

@@ -21,9 +21,9 @@ export interface KnownHeads<M = InferRequestMessage> {
   learn(body: Uint8Array, headerLength: number, message: M, awaitedBytes?: number): void;
 }
 
-/** Longer heads are rare, and reading them costs less than what they describe. */
+/** Bytes of the longest head that is remembered. A longer one describes so much data that reading it costs little beside that. */
 const longestHead = 2048;
-/** Heads that are remembered; the one that was learned first goes. */
+/** The most heads that are remembered. The oldest is dropped. */
 const mostHeads = 256;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -63,7 +63,7 @@ function bytesOf({ awaitedBytes, bytes }: WireTensor): number {
   return awaitedBytes ?? bytes.byteLength;
 }
 
-/** The tensors of a message, and the same message with others. */
+/** How to read the tensors of a kind of message, and to replace them. */
 interface Side<M> {
   of(message: M): readonly WireTensor[];
   with(message: M, tensors: readonly WireTensor[]): M;
@@ -108,12 +108,12 @@ function heads<M>(side: Side<M>): KnownHeads<M> {
   };
 }
 
-/** For requests that are read within the same limits; nothing is known at first. */
+/** An empty memory of the heads of requests. All of its requests are read within the same limits. */
 export function knownHeads(): KnownHeads {
   return heads({ of: ({ inputs }) => inputs, with: (message, inputs) => ({ ...message, inputs }) });
 }
 
-/** The same for replies. Those with an account are each another, so none of them is remembered. */
+/** An empty memory of the heads of replies. Every account is different, so a reply with one is not remembered. */
 export function knownReplyHeads(): KnownHeads<InferReplyMessage> {
   const { find, learn } = heads<InferReplyMessage>({
     of: ({ outputs }) => outputs,

@@ -131,7 +131,7 @@ function nameOf(entry: object, where: string, limits: WireLimits): string {
   return name;
 }
 
-/** A tensor whose bytes are here, or that becomes one when the work of reading its JSON is done. */
+/** A tensor whose bytes are here, or still have to be read from JSON (`work`). */
 interface Entry {
   readonly tensor: WireTensor;
   readonly work?: DataWork;
@@ -139,7 +139,7 @@ interface Entry {
 
 const nothing = new Uint8Array(0);
 
-/** The same for a tensor whose bytes are still on their way: the reader of texts counts them. */
+/** Checks the announced length of a tensor whose bytes are still on their way. The reader of texts counts the texts later. */
 export function checkAwaited(
   tensor: Omit<WireTensor, "bytes">,
   awaitedBytes: number,

@@ -8,7 +8,7 @@ export interface VersionLease extends Disposable {
   readonly owner: object;
 }
 
-/** A version that is served, or was until the last lease of it goes. */
+/** A version that is served, or that is retired and unloaded with its last lease. */
 export interface LeasedVersion {
   readonly loaded: LoadedVersion;
   leases: number;
@@ -17,10 +17,10 @@ export interface LeasedVersion {
   leave(): void;
 }
 
-/** Whether models that another one is made of go with it, or which of them may. */
+/** Whether the models of the steps of a pipeline are unloaded with it, or which of them. */
 export type Dependents = boolean | ((model: string) => boolean);
 
-/** A lease of it, with which the version goes where it is retired and this is the last one. */
+/** A lease of a version. When the last lease of a retired version is disposed, the version is unloaded. */
 export class LeaseOfVersion extends Once implements VersionLease {
   readonly loaded: LoadedVersion;
   readonly owner: object;
@@ -36,7 +36,7 @@ export class LeaseOfVersion extends Once implements VersionLease {
   }
 }
 
-/** Whether a lane has something to do for it. */
+/** Whether a version has transforms, which run in a lane. */
 export function hasTransforms({ programs }: LoadedVersion): boolean {
   return [...programs.values()].some(({ steps }) => steps.some(({ kind }) => kind === "transform"));
 }
