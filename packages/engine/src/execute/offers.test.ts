@@ -52,11 +52,14 @@ interface World {
   readonly engine: Engine;
 }
 
-function world(slowness: () => number = () => 1): World {
+function world(slowness: () => number = () => 1, rates: EndpointInfo["rates"] = info.rates): World {
   const clock = manualClock(1000);
   const store = memoryStore({ "m/1/model.onnx": memoryFile("m") });
   const runtime = memoryRuntime({ models, clock, slowness });
-  const engine = createEngine({ ...memoryEngineParts({ clock, models, store, runtime }), info });
+  const engine = createEngine({
+    ...memoryEngineParts({ clock, models, store, runtime }),
+    info: { ...info, rates },
+  });
   return { clock, store, engine };
 }
 
@@ -141,6 +144,17 @@ describe("offers", () => {
         origin: "promised",
       },
     ]);
+  });
+
+  it("tell the most that a run costs where a part of the price does not grow with its time", async () => {
+    let count = 0;
+    const made = world(() => (count++ % 5 === 0 ? 9 : 1), { ...info.rates, microsPerRequest: 7 });
+    for (let runs = 0; runs < 20; runs++) await run(made);
+    const [offer] = await made.engine.offers({ model: "m" }, call);
+    const { completionMs, costMicros, mostMicros } = offer!;
+    expect(costMicros).toBeCloseTo(7 + 0.1 * meanOf(completionMs));
+    expect(mostMicros).toBeCloseTo(7 + 0.1 * completionMs.values[15]!);
+    expect(completionMs.values[15]).toBeGreaterThan(2 * meanOf(completionMs));
   });
 
   it("promise as much of another version, or of a model of another name, with the same content, under its own name", async () => {

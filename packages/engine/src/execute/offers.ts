@@ -146,6 +146,9 @@ async function offerOf(
   const queueMs = await queueOf(segment.variant, segment.from);
   const meanMs = meanOf(serviceMs);
   const loadMs = loadOf(segment);
+  const { rates } = info;
+  const microsOf = (runMs: number): number => runMicros(rates, runMs, runMs * rates.activeWatts);
+  const longestMs = Math.max(meanMs, serviceMs.values[estimateSize - 1] ?? meanMs);
   return {
     segment,
     path: [info.id],
@@ -154,8 +157,10 @@ async function offerOf(
     completionMs: sum(serviceMs, certain(queueMs, { observedAtMs: nowMs, origin: "measured" })),
     queueMs,
     ...(loadMs > 0 ? { loadMs } : {}),
-    energyMillijoules: meanMs * info.rates.activeWatts,
-    costMicros: runMicros(info.rates, meanMs, meanMs * info.rates.activeWatts),
+    energyMillijoules: meanMs * rates.activeWatts,
+    costMicros: microsOf(meanMs),
+    // Without this a reader takes it that the whole price grows with the time of the run.
+    ...((rates.microsPerRequest ?? 0) > 0 ? { mostMicros: microsOf(longestMs) } : {}),
     agreementRatio: variant.agreementRatio,
     ...(accuracyRatio === undefined ? {} : { accuracyRatio }),
     upTo,
