@@ -7,7 +7,8 @@ import { checkSettings } from "./serving-settings.ts";
 const about = (settings: readonly Setting[]): string => {
   const inFile = settings.filter(({ origin }) => origin === "file");
   const unused = inFile.filter(({ isUsed }) => !isUsed).map(({ path }) => path);
-  const used = `${inFile.length - unused.length} settings of the file are used`;
+  const count = inFile.length - unused.length;
+  const used = count === 1 ? "1 setting of the file is used" : `${count} settings of the file are used`;
   return unused.length === 0 ? used : `${used}; these are not: ${unused.join(", ")}`;
 };
 

@@ -164,3 +164,8 @@ it.each([
   );
   expect([code === 0, notes]).toEqual([false, expect.stringContaining(why)]);
 });
+
+it("refuses prices of servers that are not named", async () => {
+  const { code, notes } = await command("infer", "double", "--at-price", "per-second=1", "--random");
+  expect([code, notes]).toEqual([2, expect.stringContaining("--at-price is for the servers of --at")]);
+});

@@ -110,7 +110,7 @@ describe("config check", () => {
     ["server: [", /not valid YAML/],
     ["", /wrong\.yaml is empty/],
     ["- 1", /the file is \[1\]; it must be a mapping/],
-    ["server: {}\n---\nserver: {}", /not valid YAML: .*multiple documents/i],
+    ["server: {}\n---\nserver: {}", /:2: a second YAML document begins here/],
   ])("refuses %j", async (text, message) => {
     const file = await written(text, "wrong.yaml");
     const { code, notes } = await ran({}, "config", "check", file);
@@ -122,7 +122,7 @@ describe("config check", () => {
     const file = await written("server: { zone: eu }\nmodels: { workers: 2 }\n", "good.yaml");
     expect((await ran({}, "config", "check", file)).out).toContain("2 settings of the file are used");
     const { out } = await ran({}, "config", "check", file, "--as", "gateway");
-    expect(out).toContain("1 settings of the file are used; these are not: models.workers");
+    expect(out).toContain("1 setting of the file is used; these are not: models.workers");
   });
 });
 

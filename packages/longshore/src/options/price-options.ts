@@ -100,6 +100,8 @@ export function atPricesOf(
   texts: readonly string[],
   at: readonly string[],
 ): (address: string) => StatedRates | undefined {
+  if (texts.length > 0 && at.length === 0)
+    throw refused("--at-price is for the servers of --at, and none is given");
   let forAll: StatedRates | undefined;
   const forOne = new Map<string, StatedRates>();
   for (const text of texts) {

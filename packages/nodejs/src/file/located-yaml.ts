@@ -65,6 +65,8 @@ export function locatedYaml(text: string, what: string): LocatedYaml {
   const [error] = document.errors;
   if (error) {
     const line = lines.linePos(error.pos[0]).line;
+    if (error.code === "MULTIPLE_DOCS")
+      throw bad(`${what}:${line}: a second YAML document begins here; the file may have one`);
     throw bad(`${what}:${line}: not valid YAML: ${error.message.split("\n")[0] ?? ""}`);
   }
   let value: unknown;
