@@ -190,7 +190,11 @@ export function isHeldOut(name: string): boolean {
 }
 
 /** Writes down that held-out traces were looked at: each look makes them a little less so. */
-export function logHeldOut(commit: string, figures: Readonly<Record<string, number>>): void {
-  const line = JSON.stringify({ commit, at: new Date().toISOString().slice(0, 10), ...figures });
+export function logHeldOut(
+  commit: string,
+  kinds: readonly string[],
+  figures: Readonly<Record<string, number>>,
+): void {
+  const line = JSON.stringify({ commit, at: new Date().toISOString().slice(0, 10), kinds, ...figures });
   appendFileSync(new URL("../held-out-runs.log", import.meta.url), `${line}\n`);
 }

@@ -284,7 +284,13 @@ async function arrivalsOnly(
   const draws = Number(optionOf(args, "draws") ?? 1);
   if (!Number.isInteger(draws) || draws < 1 || draws > 100)
     throw new Error(`--draws wants a whole number from 1 to 100, not ${optionOf(args, "draws")}`);
-  const kinds = arrivalKinds(data, found.bursts, 1);
+  const all = arrivalKinds(data, found.bursts, 1);
+  const wanted = chosenOf(
+    args,
+    "kinds",
+    all.map(({ name }) => name),
+  );
+  const kinds = all.filter(({ name }) => wanted?.includes(name) ?? true);
   const traces = [...found.tuned, ...found.held, ...found.extra].filter(
     ({ name }) => name.includes(text) && isHeldOut(name) === held && !name.endsWith(" x5"),
   );
@@ -295,7 +301,12 @@ async function arrivalsOnly(
   const log = await arrivalGroup("log", logs, kinds, draws, say);
   const back = held ? { rows: [], figures: {} } : await returns(say);
   const figures = { ...packet.figures, ...log.figures, ...back.figures };
-  if (held) logHeldOut(commitOf(), figures);
+  if (held)
+    logHeldOut(
+      commitOf(),
+      kinds.map(({ name }) => name),
+      figures,
+    );
   const rows: Row[] = [...packet.rows, ...log.rows].map((row) => ({ kind: "arrivals", ...row }));
   rows.push(...back.rows);
   return { figures, rows, notRun: found.notRun };
@@ -361,6 +372,7 @@ export const bench: Bench = {
     "--generated",
     "--only TEXT",
     "--arrivals",
+    "--kinds NAMES",
     "--draws N",
     "--held-out",
     "--worlds",
