@@ -245,6 +245,7 @@ export {
   type MetricsPage,
   mostMissing,
   offerJson,
+  oipClient,
   leastReportedRatio,
   readLoadHeaders,
   readSequence,

@@ -11,7 +11,6 @@ import {
   type Inputs,
   LongshoreError,
   type ModelDescription,
-  oipEndpoint,
   type Random,
   type Reason,
   type Rules,
@@ -19,7 +18,7 @@ import {
   startCut,
   type Transport,
 } from "@longshore/core";
-import { checkCall, createTableCrc32, randomId, untilEnded } from "@longshore/core/internal";
+import { checkCall, createTableCrc32, oipClient, randomId, untilEnded } from "@longshore/core/internal";
 import { ensureDisposal, systemClock, systemRandom } from "../device/index.ts";
 import { fetchTransport } from "../http/index.ts";
 import { toTensors } from "./inputs.ts";
@@ -190,7 +189,7 @@ export function connect(address: string, options: ConnectOptions = {}): RemoteCl
   const clock = options.clock ?? systemClock();
   const random = options.random ?? systemRandom();
   const codecs: CodecSet = options.codecs ?? new Map();
-  const endpoint = oipEndpoint({
+  const endpoint = oipClient({
     info: infoOf(address, options.plain ?? false, codecs),
     transport:
       options.transport ??

@@ -3,9 +3,6 @@ import type { ModelListing } from "../endpoint/index.ts";
 
 const { fields, list, optional, readText, readWord } = read;
 
-/** Where a server of Triton's extensions lists its models. */
-export const indexPath = "/v2/repository/index";
-
 const entries = list(
   fields({
     name: readText(512),

@@ -32,7 +32,7 @@ import type { EndpointInfo, InferenceRequest, MissingEndpoint, Offer } from "../
 import { bodyLength, readBody } from "../body/index.ts";
 import { passThrough } from "../endpoint/index.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport/index.ts";
-import { oipEndpoint } from "./oip-endpoint.ts";
+import { oipEndpoint } from "./create-oip-endpoint.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
 const call = housekeepingCall("test");

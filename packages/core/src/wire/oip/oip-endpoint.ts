@@ -45,29 +45,29 @@ import type {
 } from "../endpoint/index.ts";
 import { emptyBody, followedByChecksum, type StreamBody, type WireBody } from "../body/index.ts";
 import { inferPath, nameThere } from "./address.ts";
-import { indexPath, modelListings } from "./index-json.ts";
 import { clientSpan } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
-import { narrowedOffer, parseMissing, parseOffers } from "./offer-json.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { inferredOffer } from "../endpoint/index.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { requestMessage, sequenceIdThere } from "./request-message.ts";
-import { severalAnswers } from "./several.ts";
-import { toldStatistics } from "./statistics.ts";
+import type { FleetReaders } from "./fleet-readers.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
 
+/** Where a server of Triton's extensions lists its models. */
+const indexPath = "/v2/repository/index";
 /** The most models whose knowledge is kept to check replies by; the oldest goes first. */
 const maxKnown = 256;
 /** How long a load that came with another request is fresh, in milliseconds. */
 const seenForMs = 1000;
 
-class OipEndpoint implements Endpoint {
+/** See `oipEndpoint`, and `oipClient` for one without `fleet`. */
+export class OipEndpoint implements Endpoint {
   readonly info: EndpointInfo;
   readonly capabilities: EndpointCapabilities;
   readonly #parts: OipEndpointParts;
+  readonly #fleet: FleetReaders | undefined;
   readonly #known = new Map<string, ModelKnowledge>();
   /** Endpoints behind it that its last offers lacked, by the requested model and version. */
   readonly #missing = new Map<string, readonly MissingEndpoint[]>();
@@ -80,15 +80,16 @@ class OipEndpoint implements Endpoint {
   #tells = false;
   #closed = false;
 
-  constructor(parts: OipEndpointParts) {
+  constructor(parts: OipEndpointParts, fleet: FleetReaders | undefined) {
     this.info = parts.info;
     this.#parts = parts;
+    this.#fleet = fleet;
     const { offers } = parts.info;
     this.capabilities = {
       ready: (model, version, call) => this.#ready(model, version, call),
       loadEveryMs: () => (this.#tells ? undefined : (parts.load?.everyMs ?? (this.#loadSeen && 0))),
       prepare: (segment, call) => this.#prepare(segment, call),
-      models: (call) => this.#models(call),
+      ...(fleet ? { models: (call) => this.#models(fleet, call) } : {}),
       probe: (bytes, call) => this.#probe(bytes, call),
       ...(parts.transport.connecting || parts.streams?.connecting
         ? {
@@ -102,8 +103,8 @@ class OipEndpoint implements Endpoint {
         : {}),
       ...(offers && parts.forwardsTenants === true ? { forwardsTenants: true } : {}),
       // Over HTTP the plain protocol has no way to say that a request was answered several times.
-      ...(offers || parts.streams
-        ? { inferStream: (request, call) => this.#inferStream(request, call) }
+      ...(fleet && (offers || parts.streams)
+        ? { inferStream: (request, call) => this.#inferStream(fleet, request, call) }
         : {}),
     };
   }
@@ -135,9 +136,10 @@ class OipEndpoint implements Endpoint {
   }
 
   async offers(query: OfferQuery, call: Call): Promise<readonly Offer[]> {
+    const fleet = this.#fleet;
     const name = nameThere(this.info, query.model);
-    if (name === undefined) return [];
-    if (!this.info.offers) return this.#toldOffers(query, name, call);
+    if (!fleet || name === undefined) return [];
+    if (!this.info.offers) return this.#toldOffers(fleet, query, name, call);
     const { version, features } = query;
     const path = modelPath(version === undefined ? { model: name } : { model: name, version });
     const search = new URLSearchParams({ knowledge: "0" });
@@ -150,14 +152,14 @@ class OipEndpoint implements Endpoint {
     }
     return this.#checked(() => {
       const reply = read.objectAt(json, "the reply");
-      const offers = parseOffers(read.own(reply, "offers"), this.#parts.clock.nowMs());
-      const missing = parseMissing(read.own(reply, "missing"), this.info);
+      const offers = fleet.parseOffers(read.own(reply, "offers"), this.#parts.clock.nowMs());
+      const missing = fleet.parseMissing(read.own(reply, "missing"), this.info);
       this.#missing.delete(key);
       if (missing.length > 0) this.#missing.set(key, missing);
       dropOldest(this.#missing, maxKnown);
       return offers
         .filter((offer) => offer.segment.model === query.model)
-        .map((offer) => narrowedOffer(offer, this.info));
+        .map((offer) => fleet.narrowedOffer(offer, this.info));
     });
   }
 
@@ -216,7 +218,7 @@ class OipEndpoint implements Endpoint {
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
   }
 
-  async #models(call: Call): Promise<readonly ModelListing[]> {
+  async #models({ modelListings }: FleetReaders, call: Call): Promise<readonly ModelListing[]> {
     const told = this.info.offers ? callHeaders(call, this.#parts.clock.nowMs()) : {};
     const request = { method: "POST", path: indexPath, headers: told, body: emptyBody } as const;
     const { status, headers, bytes } = await this.#under.track(exchange(this.#parts, request, call));
@@ -256,7 +258,12 @@ class OipEndpoint implements Endpoint {
   }
 
   /** The offers inferred for a server that makes none: from its metrics, or else from Triton's statistics. */
-  async #toldOffers({ model, version }: OfferQuery, name: string, call: Call): Promise<readonly Offer[]> {
+  async #toldOffers(
+    { toldStatistics, inferredOffer }: FleetReaders,
+    { model, version }: OfferQuery,
+    name: string,
+    call: Call,
+  ): Promise<readonly Offer[]> {
     const { load, clock } = this.#parts;
     const known = [...this.#known.values()].findLast(
       ({ description: one }) => one.name === model && (version === undefined || one.version === version),
@@ -342,7 +349,11 @@ class OipEndpoint implements Endpoint {
     }
   }
 
-  async *#inferStream(request: InferenceRequest, call: Call): AsyncIterable<InferenceResponse> {
+  async *#inferStream(
+    { severalAnswers }: FleetReaders,
+    request: InferenceRequest,
+    call: Call,
+  ): AsyncIterable<InferenceResponse> {
     const { clock, info } = this.#parts;
     if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
     checkCall(call, clock, "transport");
@@ -487,14 +498,4 @@ const is404 = (status: number): boolean => status === 404;
 
 function knownKey(model: string, version: string): string {
   return `${model}/${version}`;
-}
-
-/**
- * An endpoint over the network: any server of the Open Inference Protocol v2, with Longshore's extension (`info.offers`)
- * or without. Inputs are sent in their codecs, part by part and never joined; replies are checked for shape, datatype
- * and completeness where the model is known (`describe`). Fails with `unreachable`, `no-answer`, `bad-reply`, the
- * deadline, or the reason that the server gave; never retries, since that is the plan's business.
- */
-export function oipEndpoint(parts: OipEndpointParts): Endpoint {
-  return new OipEndpoint(parts);
 }

@@ -11,7 +11,7 @@ import { emptyBody } from "../body/index.ts";
 import { type Handler, type WireResponse } from "../transport/index.ts";
 import { declaredInputs } from "./foreign.ts";
 import { metricsLoad } from "./load-source.ts";
-import { oipEndpoint } from "./oip-endpoint.ts";
+import { oipEndpoint } from "./create-oip-endpoint.ts";
 import type { OipEndpointParts } from "./parts.ts";
 
 const call = housekeepingCall("test");
