@@ -18,7 +18,7 @@ import { trainDetector } from "./anomaly/train.ts";
 import { modelsFolder } from "./folders.ts";
 import { sampleInputs } from "./inputs.ts";
 import { corpusOf, heldOutArticles, languages } from "./language/corpus.ts";
-import { languageModel, quantised } from "./language/graph.ts";
+import { languageModel, quantisedWeights } from "./language/graph.ts";
 import { featurizer, logits, trainLanguage } from "./language/train.ts";
 import {
   measureAnomaly,
@@ -135,7 +135,9 @@ describe("language", () => {
     );
     const first = await trainLanguage(corpora, 400, seededRandom(3));
     const second = await trainLanguage(corpora, 400, seededRandom(3));
-    expect(sha256(languageModel(quantised(first)))).toBe(sha256(languageModel(quantised(second))));
+    expect(sha256(languageModel(quantisedWeights(first)))).toBe(
+      sha256(languageModel(quantisedWeights(second))),
+    );
     const featuresOf = featurizer();
     for (const [at, { heldOut }] of corpora.entries()) {
       const scores = logits(first, await featuresOf(heldOut.join(" ")));

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { seededRandom } from "@longshore/core";
 import { modelsFolder } from "./folders.ts";
 import { corpusOf, languages } from "./language/corpus.ts";
-import { languageModel, quantised } from "./language/graph.ts";
+import { languageModel, quantisedWeights } from "./language/graph.ts";
 import { trainLanguage } from "./language/train.ts";
 
 const seed = 20_261_124;
@@ -20,7 +20,7 @@ const trained = await trainLanguage(corpora, steps, seededRandom(seed), (step, l
 });
 const folder = join(modelsFolder, "language-scores");
 mkdirSync(join(folder, "1"), { recursive: true });
-writeFileSync(join(folder, "1", "model.onnx"), languageModel(quantised(trained)));
+writeFileSync(join(folder, "1", "model.onnx"), languageModel(quantisedWeights(trained)));
 writeFileSync(
   join(modelsFolder, "language", "labels.txt"),
   `${languages.map(([label]) => label).join("\n")}\n`,

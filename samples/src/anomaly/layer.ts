@@ -21,14 +21,14 @@ export interface ConvolutionShape {
 }
 
 /** A layer's numbers, with their gradients and the moments that Adam keeps. */
-export interface Parameters {
+export interface LayerParameters {
   readonly values: Float64Array;
   readonly gradients: Float64Array;
   readonly first: Float64Array;
   readonly second: Float64Array;
 }
 
-export function parametersOf(values: Float64Array): Parameters {
+export function layerParametersOf(values: Float64Array): LayerParameters {
   const like = (): Float64Array => new Float64Array(values.length);
   return { values, gradients: like(), first: like(), second: like() };
 }
@@ -37,8 +37,8 @@ export function parametersOf(values: Float64Array): Parameters {
 export interface Convolution {
   readonly shape: ConvolutionShape;
   /** `[to, kernel, from]`. */
-  readonly weights: Parameters;
-  readonly bias: Parameters;
+  readonly weights: LayerParameters;
+  readonly bias: LayerParameters;
   forward(input: Activations): Activations;
   /** Takes the gradient of the output, adds to those of the parameters and returns that of the input. */
   backward(gradient: Activations): Activations;
@@ -49,8 +49,10 @@ export function convolution(shape: ConvolutionShape, random: Random, gain = 1): 
   const { from, to, kernel, stride, dilation, before } = shape;
   const depth = kernel * from;
   const spread = gain * Math.sqrt(2 / depth);
-  const weights = parametersOf(Float64Array.from({ length: to * depth }, () => gaussian(random) * spread));
-  const bias = parametersOf(new Float64Array(to));
+  const weights = layerParametersOf(
+    Float64Array.from({ length: to * depth }, () => gaussian(random) * spread),
+  );
+  const bias = layerParametersOf(new Float64Array(to));
   let columns: Float64Array = new Float64Array(0);
   let steps = 0;
 

@@ -1,5 +1,5 @@
 import { type Random } from "@longshore/core";
-import { type Activations, convolution, type Convolution, type Parameters } from "./layer.ts";
+import { type Activations, convolution, type Convolution, type LayerParameters } from "./layer.ts";
 import { channels, faultKinds } from "./series.ts";
 
 /** Outputs of the entry: four for each sensor. */
@@ -26,7 +26,7 @@ export interface Network {
   /** Fault scores before the sigmoid, `[frames, kinds]`. The number of steps is a multiple of `frameSteps`. */
   forward(input: Activations): Activations;
   backward(gradient: Activations): void;
-  parameters(): readonly Parameters[];
+  parameters(): readonly LayerParameters[];
 }
 
 function mapped(input: Activations, change: (value: number, at: number) => number): Activations {

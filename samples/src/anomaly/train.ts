@@ -1,5 +1,5 @@
 import type { Random } from "@longshore/core";
-import type { Activations, Parameters } from "./layer.ts";
+import type { Activations, LayerParameters } from "./layer.ts";
 import { frameSteps, type Network, network } from "./network.ts";
 import { startHead } from "./start.ts";
 import { channels, faultKinds, type Plant, type Series } from "./series.ts";
@@ -16,7 +16,7 @@ export function activationsOf({ values, steps }: Series): Activations {
 }
 
 /** Adam (Kingma and Ba, 2015) with its usual moments; gradients are used up. */
-function adapt(parameters: readonly Parameters[], rate: number, round: number): void {
+function adapt(parameters: readonly LayerParameters[], rate: number, round: number): void {
   const [keepFirst, keepSecond] = [0.9, 0.999];
   const scaled = (rate * Math.sqrt(1 - keepSecond ** round)) / (1 - keepFirst ** round);
   for (const { values, gradients, first, second } of parameters) {

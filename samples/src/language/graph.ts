@@ -9,7 +9,7 @@ export interface LanguageQuantised {
 }
 
 /** Rounds each language's weights to 127 steps of its largest. */
-export function quantised({ weights, bias }: LanguageWeights): LanguageQuantised {
+export function quantisedWeights({ weights, bias }: LanguageWeights): LanguageQuantised {
   const count = bias.length;
   const scales = new Float32Array(count);
   for (let at = 0; at < weights.length; at++) {

@@ -6,7 +6,7 @@ import type { RateLimiter } from "./rate-limiter.ts";
 import type { Scheduler } from "./scheduler-interface.ts";
 import type { UnaskedBatching } from "./unasked.ts";
 
-export interface GraphPoolLimits {
+interface GraphPoolLimits {
   /** Whole graphs, and parts between inner cuts, that stay loaded; the least recently used idle ones go. */
   readonly maxGraphs: number;
   readonly maxParts: number;

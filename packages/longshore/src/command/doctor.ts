@@ -22,7 +22,7 @@ import { diallingIn } from "../compose/directory.ts";
 import { platformTransforms } from "../compose/transforms.ts";
 import { accelerators } from "../profile/each-provider.ts";
 import { tryProvider, tryRuntime } from "../compose/try-runtime.ts";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";
@@ -199,7 +199,7 @@ export async function doctor(options: DoctorOptions, io: CommandIo): Promise<Exi
     await look(
       "samples",
       async () =>
-        (await sampleRepository()) ??
+        (await installedSamples()) ??
         "not installed (npm install @longshore/samples); only the demo needs them",
     ),
   ];

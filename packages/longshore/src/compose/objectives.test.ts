@@ -7,7 +7,7 @@ import { openModel } from "./open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { type Online } from "./put-online.ts";
 import { gateway } from "./forwarding.ts";
-import { sampleRepository } from "./samples.ts";
+import { installedSamples } from "./samples.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 /** One far away that takes little for each megabyte, one beside the gateway that takes much. */
@@ -21,7 +21,7 @@ const readings = float32Tensor("readings", [1, 32, 4096], new Float32Array(32 * 
 const farMs = 1200;
 
 beforeAll(async () => {
-  repository = (await sampleRepository())!;
+  repository = (await installedSamples())!;
   const origin = async (id: string) => serve({ store: (await openModel(repository)).store, port: 0, id });
   servers = await Promise.all([origin("cheap"), origin("dear")]);
   far = await linkProxy({

@@ -3,7 +3,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { LongshoreError } from "@longshore/core";
 import type { ModelStore } from "@longshore/engine";
 import { folderStore } from "@longshore/nodejs";
-import { sampleRepository } from "./samples.ts";
+import { installedSamples } from "./samples.ts";
 import { singleFileStore } from "./single-file-store.ts";
 
 /** A model that an argument of the command, or an option of the library, names. */
@@ -63,7 +63,7 @@ export async function openModel(
       return { store: folderStore(dirname(real), { linkRoots }), model: basename(real), folder: real };
     return { store: folderStore(real, { linkRoots }), model: undefined, folder: undefined };
   }
-  const samples = await sampleRepository();
+  const samples = await installedSamples();
   if (
     samples !== undefined &&
     (await kindOf(join(samples, argument))) === "folder" &&

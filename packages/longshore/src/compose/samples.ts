@@ -40,6 +40,6 @@ export async function samplesPackage(): Promise<SamplesPackage | undefined> {
 }
 
 /** Folder of the sample models, or undefined when they are not installed. */
-export async function sampleRepository(): Promise<string | undefined> {
+export async function installedSamples(): Promise<string | undefined> {
   return (await samplesPackage())?.sampleRepository();
 }

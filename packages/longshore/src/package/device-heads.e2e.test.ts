@@ -26,7 +26,7 @@ import { command } from "../../test/command.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import type { OpenOptions } from "../compose/open-options.ts";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
 
 /** A window of readings of the sample, 524 kB; its head to c3 leaves 33 kB. */
@@ -105,7 +105,7 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-heads-"));
-  cpSync(join((await sampleRepository())!, "anomaly"), file("models/anomaly"), { recursive: true });
+  cpSync(join((await installedSamples())!, "anomaly"), file("models/anomaly"), { recursive: true });
   await writeFile(file("operator.pem"), key.privatePem);
   await writeFile(file("operator.pub"), key.publicLine);
   await sign("--heads");

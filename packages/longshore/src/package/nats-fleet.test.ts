@@ -11,7 +11,7 @@ import { breakingRelay } from "../../test/breaking-relay.ts";
 import { command } from "../../test/command.ts";
 import { killAll, listening } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 
 /** A real nats-server; `npm run conformance -- nats` installs one and says where. */
 const program = process.env["LONGSHORE_NATS_SERVER"] ?? "";
@@ -59,7 +59,7 @@ describe.skipIf(!existsSync(program))("a fleet that knows nothing but a real nat
       writeFileSync(file("operator.pem"), key.privatePem);
       writeFileSync(file("operator.pub"), key.publicLine);
       writeFileSync(file("stranger.pub"), newOperatorKey().publicLine);
-      cpSync(join((await sampleRepository())!, "anomaly"), file("models/anomaly"), { recursive: true });
+      cpSync(join((await installedSamples())!, "anomaly"), file("models/anomaly"), { recursive: true });
       const made = await command("package", "sign", file("models/anomaly"), "--key", file("operator.pem"));
       const digest = made.out.trim().split("\n").at(-1) ?? "";
       expect(digest).toMatch(/^sha256:/);

@@ -10,7 +10,7 @@ import { newOperatorKey } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 import { serve } from "../compose/serve.ts";
 
 /** The output of a 16-bit converter at a plant: volts first, then the network that says how unusual they are. */
@@ -54,7 +54,7 @@ async function longshore(...words: readonly string[]): Promise<void> {
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "longshore-pipeline-heads-"));
-  cpSync(join((await sampleRepository())!, "anomaly"), file("models/anomaly"), { recursive: true });
+  cpSync(join((await installedSamples())!, "anomaly"), file("models/anomaly"), { recursive: true });
   mkdirSync(file("models/plant/1"), { recursive: true });
   await writeFile(file("models/plant/model.yaml"), plant);
   mkdirSync(file("inputs"));

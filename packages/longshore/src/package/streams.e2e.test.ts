@@ -13,7 +13,7 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { constantTrace, linkProxy, type LinkProxy } from "@longshore/lab";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 import { openModel } from "../compose/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
@@ -128,7 +128,7 @@ class Player {
 }
 
 beforeAll(async () => {
-  repository = (await sampleRepository())!;
+  repository = (await installedSamples())!;
   await using whole = await openOffloader({ repository });
   const alone: number[] = [];
   for (const frame of frames) alone.push(scoreIn((await whole.infer("anomaly", frame, limits)).outputs));

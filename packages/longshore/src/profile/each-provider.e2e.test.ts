@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { command } from "../../test/command.ts";
-import { sampleRepository } from "../compose/samples.ts";
+import { installedSamples } from "../compose/samples.ts";
 
 let folder: string;
 let model: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-providers-"));
   model = join(folder, "language-scores");
-  await cp(join((await sampleRepository()) ?? "", "language-scores"), model, { recursive: true });
+  await cp(join((await installedSamples()) ?? "", "language-scores"), model, { recursive: true });
   await rm(join(model, "1", "golden.json"), { force: true });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
