@@ -26,13 +26,21 @@ export interface ServerProcess {
   readonly exited: Promise<number | null>;
 }
 
-/** `longshore` in a process of its own. */
-export function started(...args: readonly string[]): {
+interface Started {
   readonly child: ChildProcessWithoutNullStreams;
   readonly notes: string[];
   readonly exited: Promise<number | null>;
-} {
-  const child = spawn(process.execPath, [command, ...args]);
+}
+
+/** `longshore` in a process of its own. */
+export function started(...args: readonly string[]): Started {
+  return startedIn([], ...args);
+}
+
+/** The same under a command that runs it somewhere else, such as `nsenter`. */
+function startedIn(prefix: readonly string[], ...args: readonly string[]): Started {
+  const [program = process.execPath, ...before] = [...prefix, process.execPath];
+  const child = spawn(program, [...before, command, ...args]);
   running.add(child);
   const notes: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => notes.push(line));
@@ -46,9 +54,17 @@ export function started(...args: readonly string[]): {
 }
 
 /** The same, once it listens. */
-export async function listening(...args: readonly string[]): Promise<ServerProcess> {
+export function listening(...args: readonly string[]): Promise<ServerProcess> {
+  return listeningIn([], ...args);
+}
+
+/** The same under a command that runs it somewhere else. */
+export async function listeningIn(
+  prefix: readonly string[],
+  ...args: readonly string[]
+): Promise<ServerProcess> {
   const silent = args.includes("--grpc-port") ? [] : ["--no-grpc-port"];
-  const { child, notes, exited } = started(...args, ...silent, "--json");
+  const { child, notes, exited } = startedIn(prefix, ...args, ...silent, "--json");
   for await (const line of createInterface({ input: child.stdout })) {
     const event = JSON.parse(line) as { readonly listening?: string; readonly grpc?: string };
     if (event.listening === undefined) continue;
