@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { housekeepingCall } from "@longshore/core/internal";
 import { virtualClock } from "@longshore/lab";
@@ -331,4 +333,40 @@ it("ends a call whose proxy says nothing for too long", async () => {
   await clock.advance(2000);
   expect(await failed).toMatchObject({ reason: "deadline-exceeded" });
   expect(ended).toEqual([true]);
+});
+
+it("keeps no piece of a body that it has sent back", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const pieces: WeakRef<Uint8Array>[] = [];
+  const count = 20;
+  let kept = -1;
+  const service = externalProcessor({
+    clock: virtualClock(),
+    processor: { process: async () => later },
+  });
+  await service.methods["Process"]!({
+    headers: {},
+    peer: { address: "127.0.0.1", loopback: true },
+    call: housekeepingCall("c"),
+    draining: new AbortController().signal,
+    next: async () => {
+      if (pieces.length > count) {
+        await new Promise((resolve) => setImmediate(resolve));
+        collect();
+        // The last ones may still be in use.
+        kept = pieces.slice(0, count - 3).filter((one) => one.deref() !== undefined).length;
+        return undefined;
+      }
+      const message: Message =
+        pieces.length === 0
+          ? { ...requestHeaders, protocolConfig: { requestBodyMode: 4 } }
+          : body(new Uint8Array(1000));
+      const bytes = toBinary(ProcessingRequestSchema, create(ProcessingRequestSchema, message));
+      pieces.push(new WeakRef(bytes));
+      return bytes;
+    },
+    send: async () => undefined,
+  });
+  expect(kept).toBe(0);
 });

@@ -260,9 +260,12 @@ class Exchange {
   /** In full duplex a body may have been sent already, and Envoy takes its way back for an error once the mode has changed. */
   #mayOverride = false;
   #heardAtMs = 0;
-  /** Rejects when the proxy was silent for too long; one timer for all messages. */
-  #silent: Promise<never> | undefined;
+  /** One timer for all messages. */
   #silence: Disposable | undefined;
+  /** The proxy was silent for too long. */
+  #silent: LongshoreError | undefined;
+  /** Ends the wait for the next message. */
+  #giveUp: (why: LongshoreError) => void = () => undefined;
   #requestEcho: Echo | undefined;
   #responseEcho: Echo | undefined;
 
@@ -290,25 +293,29 @@ class Exchange {
 
   /** The next message; throws when there is none for too long. The first one comes with the call. */
   #next(): Promise<Uint8Array | undefined> {
+    if (this.#silent) return Promise.reject(this.#silent);
     const next = this.#call.next();
     if (!this.#begun) return next;
-    this.#silent ??= this.#afterSilence();
-    return Promise.race([next, this.#silent]);
+    if (!this.#silence) this.#endAfterSilence(this.#options.silentMs ?? 900_000);
+    // A race with one promise for the whole call would keep each message until the call ends: 1 GB of a body of 1 GB.
+    return new Promise((resolve, reject) => {
+      this.#giveUp = reject;
+      next.then(resolve, reject);
+    });
   }
 
-  #afterSilence(): Promise<never> {
-    const { clock, silentMs = 900_000 } = this.#options;
-    return new Promise((_resolve, reject) => {
-      const wait = (ms: number): void => {
-        this.#silence = clock.timer(ms, () => {
-          const leftMs = this.#heardAtMs + silentMs - clock.nowMs();
-          if (leftMs > 0) return wait(leftMs);
-          const text = `the proxy said nothing of its request for ${silentMs} ms`;
-          reject(new LongshoreError("deadline-exceeded", "transport", text));
-        });
-      };
-      wait(silentMs);
-    });
+  #endAfterSilence(silentMs: number): void {
+    const { clock } = this.#options;
+    const wait = (ms: number): void => {
+      this.#silence = clock.timer(ms, () => {
+        const leftMs = this.#heardAtMs + silentMs - clock.nowMs();
+        if (leftMs > 0) return wait(leftMs);
+        const text = `the proxy said nothing of its request for ${silentMs} ms`;
+        this.#silent = new LongshoreError("deadline-exceeded", "transport", text);
+        this.#giveUp(this.#silent);
+      });
+    };
+    wait(silentMs);
   }
 
   /** Answers one message; false when the call has ended. */
