@@ -129,7 +129,11 @@ export async function incident(options: IncidentOptions, io: CommandIo): Promise
           const isHealth = path.startsWith("/v2/health");
           if (isHealth) add(`${folder}/${file}`, `${JSON.stringify({ status, body: clean(text).trim() })}\n`);
           else if (status === 200) add(`${folder}/${file}`, clean(text));
-          else missing.push({ what, why: `status ${status}: ${clean(text).trim().slice(0, 300)}` });
+          else
+            missing.push({
+              what,
+              why: `status ${status}: ${clean(text).replaceAll(/\s+/g, " ").trim().slice(0, 300)}`,
+            });
           if (file === "models.json" && status === 200) models = modelsOf(text);
         } catch (thrown) {
           wrong(what, thrown);
