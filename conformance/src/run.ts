@@ -13,7 +13,7 @@ import { dnsPart } from "./parts/dns.ts";
 import { examplesPart } from "./parts/examples.ts";
 import { imagePart } from "./parts/image.ts";
 import { h2specPart } from "./parts/h2spec.ts";
-import { kubernetesPart } from "./parts/kubernetes.ts";
+import { kedaPart, kubernetesPart } from "./parts/kubernetes.ts";
 import { keycloakPart } from "./parts/keycloak.ts";
 import { kserveClientPart } from "./parts/kserve-client.ts";
 import { natsPart } from "./parts/nats.ts";
@@ -46,6 +46,7 @@ const parts: readonly Part[] = [
   h2specPart,
   keycloakPart,
   kserveClientPart,
+  kedaPart,
   kubernetesPart,
   perfAnalyzerPart,
   pickPart,

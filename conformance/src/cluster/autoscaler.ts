@@ -14,7 +14,8 @@ export const heavyModel: Uint8Array = denseModel({
   seed: 5,
 });
 
-const heavy: Asked = {
+/** A request for that model. */
+export const heavy: Asked = {
   model: "heavy",
   body: JSON.stringify({
     inputs: [{ name: "x", datatype: "FP32", shape: [1, 16], data: Array.from({ length: 16 }, () => 1) }],

@@ -13,6 +13,7 @@ import { command, startEnvoyOn } from "../servers/index.ts";
 import type { ApiObject } from "./api.ts";
 import { apiAddress, type RunningControlPlane, startControlPlane } from "./control-plane.ts";
 import { checkAutoscaler, heavyModel, mostServers, makeSecrets, scaledValues } from "./autoscaler.ts";
+import { checkKeda, kedaValues, startKeda } from "./keda.ts";
 import { inferOnce, Load } from "./load.ts";
 import { NameServer } from "./name-server.ts";
 import { NodeAgent } from "./node-agent.ts";
@@ -21,7 +22,7 @@ import { checkTokens } from "./tokens.ts";
 const namespace = "shop";
 const envoyPort = 10_000;
 const chart = fileURLToPath(new URL("../../../deploy/chart/longshore", import.meta.url));
-const [, , folder = "", crd = "", ...only] = process.argv;
+const [, , part = "", folder = "", crd = "", ...only] = process.argv;
 const addresses = Array.from({ length: 30 }, (_, at) => `192.0.2.${at + 10}`);
 const nameAddress = "192.0.2.2";
 const tokenAddress = "192.0.2.3";
@@ -203,6 +204,25 @@ const checks: Readonly<Record<string, (cluster: Cluster) => Promise<string>>> = 
   },
 };
 
+/** From zero to one server and back, by KEDA. */
+async function scaleFromZero(cluster: Cluster): Promise<string> {
+  const { plane, agent } = cluster;
+  const name = "auto";
+  const operator = await startKeda(plane, folder, until);
+  try {
+    await makeSecrets(plane.api, namespace, folder);
+    await runHelm(cluster, ["install", name, chart, "--values", await values(name, {}, kedaValues), ...wait]);
+    const [gateway = ""] = agent.addressesOf(`${name}-gateway`);
+    return await checkKeda({ gateway, servers: () => agent.countOf(`${name}-server`), until });
+  } catch (thrown) {
+    throw new Error(`${String(thrown)}; ${await logs()}; operator: ${await operator.log()}`, {
+      cause: thrown,
+    });
+  } finally {
+    operator.close();
+  }
+}
+
 async function main(): Promise<void> {
   const tell = (outcome: Outcome): void => console.log(JSON.stringify(outcome));
   for (const one of [apiAddress, nameAddress, tokenAddress, ...addresses])
@@ -226,7 +246,10 @@ async function main(): Promise<void> {
   });
   const names = await NameServer.start(plane.api, nameAddress);
   const resolver = join(folder, "resolv.conf");
-  await writeFile(resolver, `nameserver ${nameAddress}\nsearch ${namespace}.svc.cluster.local\n`);
+  await writeFile(
+    resolver,
+    `nameserver ${nameAddress}\nsearch ${namespace}.svc.cluster.local svc.cluster.local\noptions ndots:5\n`,
+  );
   // This program has its mounts for itself.
   await must("mount", ["--bind", resolver, "/etc/resolv.conf"]);
   const agent = await NodeAgent.start({
@@ -248,6 +271,12 @@ async function main(): Promise<void> {
     }
   };
   try {
+    if (part === "keda") {
+      await check("KEDA starts the first server for a held request, and stops the last one", () =>
+        scaleFromZero(cluster),
+      );
+      return;
+    }
     const isThere = await check("helm installs servers and pickers, in restricted pods", () =>
       install(cluster),
     );

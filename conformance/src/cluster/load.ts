@@ -22,11 +22,12 @@ export function inferOnce(
   port: number,
   agent: Agent,
   { model, body }: Asked = simple,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve) => {
-    const headers = { "content-type": "application/json", "content-length": `${body.length}` };
+    const headers = { "content-type": "application/json", "content-length": `${body.length}`, ...more };
     const sent = request(
-      { host, port, path: `/v2/models/${model}/infer`, method: "POST", headers, agent, timeout: 60_000 },
+      { host, port, path: `/v2/models/${model}/infer`, method: "POST", headers, agent, timeout: 300_000 },
       (reply) => {
         let text = "";
         reply.setEncoding("utf8");
@@ -35,7 +36,7 @@ export function inferOnce(
         reply.on("end", () => resolve({ status: reply.statusCode ?? 0, text }));
       },
     );
-    sent.on("timeout", () => sent.destroy(new Error("no reply in a minute")));
+    sent.on("timeout", () => sent.destroy(new Error("no reply in five minutes")));
     sent.on("error", (error) => resolve({ status: 0, text: error.message }));
     sent.end(body);
   });

@@ -96,6 +96,11 @@ export class NodeAgent {
     );
   }
 
+  /** Pods whose names begin so, ready or not. */
+  countOf(prefix: string): number {
+    return [...this.#pods.keys()].filter((name) => name.startsWith(prefix)).length;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#looping;

@@ -1,6 +1,7 @@
 export { controlPlane, type ControlPlane } from "./cluster.ts";
 export { cacheFolder, Unavailable } from "./cache.ts";
 export { collector } from "./otel.ts";
+export { keda, type Keda } from "./keda.ts";
 export { keycloak } from "./keycloak.ts";
 export { must, run, type Ended, type RunOptions } from "./run.ts";
 export type { DebianTools } from "./debian.ts";

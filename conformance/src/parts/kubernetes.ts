@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { controlPlane, envoy, helm, run, Unavailable } from "../install/index.ts";
+import { controlPlane, envoy, helm, keda, run, Unavailable } from "../install/index.ts";
 import { inFolder, lastWords, type Outcome, type Part, type PartContext } from "./part.ts";
 
 const crdFile = "contracts/k8s/inference.networking.k8s.io_inferencepools.yaml";
 const script = fileURLToPath(new URL("../cluster/check.js", import.meta.url));
 
-async function check(context: PartContext, folder: string): Promise<void> {
+async function check(part: "kubernetes" | "keda", context: PartContext, folder: string): Promise<void> {
   const data = process.env["LONGSHORE_DATA"] ?? resolve("../shared/data");
   const crd = join(data, crdFile);
   if (!existsSync(crd)) throw new Unavailable(`it needs ${crdFile} of the shared data (LONGSHORE_DATA)`);
@@ -15,6 +15,7 @@ async function check(context: PartContext, folder: string): Promise<void> {
   await controlPlane();
   await helm();
   await envoy();
+  if (part === "keda") await keda();
   // With a process namespace nothing of it outlives this program.
   const args = [
     "--net",
@@ -24,6 +25,7 @@ async function check(context: PartContext, folder: string): Promise<void> {
     "--kill-child",
     process.execPath,
     script,
+    part,
     folder,
     crd,
     ...context.only,
@@ -43,5 +45,12 @@ async function check(context: PartContext, folder: string): Promise<void> {
 export const kubernetesPart: Part = {
   name: "kubernetes",
   dear: true,
-  run: (context) => inFolder("kubernetes", (folder) => check(context, folder)),
+  run: (context) => inFolder("kubernetes", (folder) => check("kubernetes", context, folder)),
+};
+
+/** The same cluster with KEDA's operator, which scales the chart's servers from and to zero by `longshore scale`. */
+export const kedaPart: Part = {
+  name: "keda",
+  dear: true,
+  run: (context) => inFolder("keda", (folder) => check("keda", context, folder)),
 };

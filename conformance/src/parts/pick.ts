@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import { connect } from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -10,7 +10,10 @@ import { run, tritonClient } from "../install/index.ts";
 import { writeRepository } from "../models.ts";
 import {
   command,
+  forged,
   freePort,
+  Issuer,
+  newKey,
   type PickedEnvoy,
   type RunningPeer,
   startEnvoy,
@@ -159,6 +162,120 @@ async function authzFiles({ folder }: Fleet) {
   await writeFile(own, "upstream-key\n");
   const args = ["--limits", limits, "--upstream-key", own, "--data-class", "internal"];
   return { identity, keys, args };
+}
+
+/** `longshore authz` before an Envoy of its own, whose server keeps the headers that reach it. */
+async function startAuthz(
+  { folder }: Fleet,
+  open: Open[],
+  name: string,
+  args: readonly string[],
+): Promise<{
+  readonly http: string;
+  readonly port: number;
+  readonly checker: ReturnType<typeof startPicker>;
+  readonly seen: Record<string, string | string[] | undefined>[];
+}> {
+  const seen: Record<string, string | string[] | undefined>[] = [];
+  const upstream = createServer((asked, reply) => {
+    seen.push(asked.headers);
+    asked.resume();
+    reply.end("{}");
+  }).listen(0, "127.0.0.1");
+  await once(upstream, "listening");
+  open.push({
+    close: () => {
+      upstream.closeAllConnections();
+      return new Promise((resolve) => upstream.close(resolve));
+    },
+  });
+  const port = await freePort();
+  const own = ["authz", "--port", `${port}`, ...args];
+  const envoyPort = await freePort();
+  const to = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+  const printing = [command, ...own, "--print-envoy", "--to", to, "--envoy-port", `${envoyPort}`];
+  const printed = await run(process.execPath, printing);
+  expectThat(printed.code === 0, `longshore authz --print-envoy: ${lastWords(printed.err)}`);
+  const file = join(folder, `${name}.yaml`);
+  await writeFile(file, patient(printed.out));
+  const checker = startPicker([command, ...own, "--json"], {});
+  open.push({ close: () => checker.end("SIGTERM") });
+  await checker.listening;
+  const front = await startEnvoyOn({ file, port: envoyPort });
+  open.push(front);
+  return { http: front.http, port, checker, seen };
+}
+
+const hugeBytes = 2 ** 30;
+
+/** The most memory that a process had, in megabytes. */
+async function peakMegabytes(pid: number): Promise<number> {
+  const [, kilobytes] = /^VmHWM:\s+(\d+) kB/m.exec(await readFile(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Math.round(Number(kilobytes) / 1024);
+}
+
+/** A foreign server that counts the bytes of an inference. */
+async function startSwallowing() {
+  let isSilent = false;
+  const server = createServer((asked, reply) => {
+    const answer = (value: object): void => {
+      reply.writeHead(200, { "content-type": "application/json" });
+      reply.end(JSON.stringify(value));
+    };
+    const tensor = { datatype: "INT32", shape: [-1, 16] };
+    const named = (name: string): object => ({ name, ...tensor });
+    if (asked.method === "POST" && asked.url?.endsWith("/infer") === true) {
+      let bytes = 0;
+      asked.on("data", (chunk: Buffer) => (bytes += chunk.byteLength));
+      asked.on("end", () => isSilent || answer({ bytes }));
+      return;
+    }
+    asked.resume();
+    answer({
+      name: "simple",
+      versions: ["1"],
+      platform: "onnxruntime_onnx",
+      extensions: [],
+      inputs: [named("INPUT0"), named("INPUT1")],
+      outputs: [named("OUTPUT0")],
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    http: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    silence: () => void (isSilent = true),
+    speak: () => void (isSilent = false),
+    close(): Promise<void> {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+/** Sends a body of this many bytes; returns the status and the bytes that the server has counted. */
+function sendBody(http: string, byteLength: number): Promise<string> {
+  const [host = "", port = ""] = http.split(":");
+  const chunk = Buffer.alloc(65_536);
+  return new Promise((resolve, reject) => {
+    const headers = { "content-type": "application/json", "content-length": `${byteLength}`, ...rules() };
+    const sent = request({ host, port, path, method: "POST", headers }, (reply) => {
+      let text = "";
+      reply.setEncoding("utf8");
+      reply.on("data", (part: string) => (text += part));
+      reply.on("end", () => resolve(`${reply.statusCode} ${/"bytes":(\d+)/.exec(text)?.[1] ?? text}`));
+    });
+    sent.on("error", reject);
+    let left = byteLength;
+    const write = (): void => {
+      while (left > 0) {
+        const part = chunk.subarray(0, Math.min(left, chunk.byteLength));
+        left -= part.byteLength;
+        if (!sent.write(part)) return void sent.once("drain", write);
+      }
+      sent.end();
+    };
+    write();
+  });
 }
 
 /** The status of a call over gRPC that ends before it began, and the reason. */
@@ -515,38 +632,66 @@ const checks: Readonly<Record<string, Check>> = {
     return told.join(", ");
   },
 
+  async "hostile: a body of 1 GB through the picker, a reply that never comes, headers as large as Envoy lets in"(
+    fleet,
+    open,
+  ) {
+    const swallowing = await startSwallowing();
+    open.push(swallowing);
+    const at = ["--at", `http://${swallowing.http}`, "--at-kind", "oip", "--data-class", "internal"];
+    // A gateway that sends bodies in full duplex: every byte passes the picker twice.
+    const edit = (yaml: string): string =>
+      patient(yaml)
+        .replace('request_body_mode: "NONE"', 'request_body_mode: "FULL_DUPLEX_STREAMED"')
+        .replace('request_trailer_mode: "SKIP"', 'request_trailer_mode: "SEND"');
+    const { http, pickerPid } = await started(fleet, open, { args: at, zones: [], edit });
+    const ready = (): Promise<Reply> =>
+      eventually(
+        () => infer(http, rules()),
+        ({ status }) => status === 200,
+      );
+    expectReply(await ready(), 200);
+    const before = await peakMegabytes(pickerPid);
+    const got = await sendBody(http, hugeBytes);
+    expectThat(got === `200 ${hugeBytes}`, `a body of ${hugeBytes} bytes: ${got}`);
+    const grown = (await peakMegabytes(pickerPid)) - before;
+    expectThat(grown < 300, `the picker grew by ${grown} MB for a body of 1 GB`);
+    for (const length of [1000, 30_000, 200_000]) {
+      const long = "a".repeat(length);
+      for (const name of ["longshore-rules", "x-gateway-inference-fairness-id", "longshore-goal", "cookie"]) {
+        const { status } = await infer(http, { ...rules(), [name]: long }).catch(() => ({ status: 431 }));
+        expectThat([200, 400, 403, 431].includes(status), `${length} bytes of ${name}: ${status}`);
+      }
+    }
+    // Servers that never answer hold what is under way at the picker only while their clients wait.
+    swallowing.silence();
+    const left = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        fetch(`http://${http}${path}`, { method: "POST", body, signal: AbortSignal.timeout(500) }).then(
+          ({ status }) => String(status),
+          ({ name }: Error) => name,
+        ),
+      ),
+    );
+    expectThat(
+      left.every((one) => one === "TimeoutError"),
+      `without a reply: ${left.join(", ")}`,
+    );
+    swallowing.speak();
+    expectReply(await ready(), 200);
+    return `1 GB back and forth with ${grown} MB more memory; 12 headers of up to 200 kB`;
+  },
+
   async "ext_authz: identity, rights and limits before any cluster, and before a picker"(fleet, open) {
-    const seen: Record<string, string | string[] | undefined>[] = [];
-    const upstream = createServer((asked, reply) => {
-      seen.push(asked.headers);
-      asked.resume();
-      reply.end("{}");
-    }).listen(0, "127.0.0.1");
-    await once(upstream, "listening");
-    open.push({
-      close: () => {
-        upstream.closeAllConnections();
-        return new Promise((resolve) => upstream.close(resolve));
-      },
-    });
     const { identity, keys, args } = await authzFiles(fleet);
-    const port = await freePort();
-    const own = ["authz", "--identity", identity, "--port", `${port}`, ...args];
-    const envoyPort = await freePort();
-    const to = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
-    const printing = [command, ...own, "--print-envoy", "--to", to, "--envoy-port", `${envoyPort}`];
-    const printed = await run(process.execPath, printing);
-    expectThat(printed.code === 0, `longshore authz --print-envoy: ${lastWords(printed.err)}`);
-    const file = join(fleet.folder, "authz.yaml");
-    await writeFile(file, patient(printed.out));
-    const checker = startPicker([command, ...own, "--json"], {});
-    open.push({ close: () => checker.end("SIGTERM") });
-    await checker.listening;
-    const front = await startEnvoyOn({ file, port: envoyPort });
-    open.push(front);
+    const { http, port, checker, seen } = await startAuthz(fleet, open, "authz", [
+      "--identity",
+      identity,
+      ...args,
+    ]);
     const ask = (headers: Record<string, string>, where?: string): Promise<Reply> => {
       seen.length = 0;
-      return infer(front.http, headers, where);
+      return infer(http, headers, where);
     };
     const nobody = await ask({});
     expectReply(nobody, 401, "unauthenticated");
@@ -579,9 +724,9 @@ const checks: Readonly<Record<string, Check>> = {
     expectReply(limited, 429, "tenant-limit");
     expectThat(Number(limited.headers.get("retry-after")) > 1, "when to come back");
     expectReply(await ask(acme), 200);
-    const status = await grpcStatus(front.http, {});
+    const status = await grpcStatus(http, {});
     expectThat(status === "16 unauthenticated", `over gRPC without a key: ${status}`);
-    const busy = await grpcStatus(front.http, slow);
+    const busy = await grpcStatus(http, slow);
     expectThat(busy === "8 tenant-limit", `over gRPC beyond the limit: ${busy}`);
 
     const before = ["--authz", `127.0.0.1:${port}`];
@@ -596,6 +741,53 @@ const checks: Readonly<Record<string, Check>> = {
     expectReply(await infer(picked.http, { ...acme, ...rules() }), 503);
     expectReply(await ask(acme), 503);
     return "HTTP and gRPC; without the check 503";
+  },
+
+  async "ext_authz: tokens of a real OpenID Provider"(fleet, open) {
+    const issuer = await Issuer.start([newKey("plain")]);
+    open.push(issuer);
+    const identity = join(fleet.folder, "tokens.yaml");
+    const lines = [
+      "tokens:",
+      `  - issuer: ${issuer.issuer}`,
+      "    audience: longshore",
+      "    type: at+jwt",
+      "    clockSkewMs: 0",
+      "    tenant: { claim: client_id }",
+      "    rights: { claim: scope }",
+      "failuresPerMinute: 1000",
+      "tenants: { till: { models: [simple] } }",
+    ];
+    await writeFile(identity, `${lines.join("\n")}\n`);
+    const { http, seen } = await startAuthz(fleet, open, "authz-tokens", ["--identity", identity]);
+    const ask = (token: string, where?: string): Promise<Reply> => {
+      seen.length = 0;
+      return infer(http, { authorization: `Bearer ${token}` }, where);
+    };
+    const token = await issuer.token("till", "infer");
+    expectReply(await ask(token), 200);
+    const [got = {}] = seen;
+    expectThat(got["longshore-tenant"] === "till", `tenant ${String(got["longshore-tenant"])}`);
+    expectThat(got["longshore-rights"] === "infer", `rights ${String(got["longshore-rights"])}`);
+    expectThat(got["authorization"] === undefined, "the token reached the server");
+    expectReply(await ask(token, "/v2/models/other/infer"), 404, "unknown-model");
+    expectReply(await ask(await issuer.token("till", "observe")), 403, "not-permitted");
+    expectReply(await ask(await issuer.token("stranger", "infer")), 403, "not-permitted");
+    expectReply(await ask(await issuer.token("till", "infer", "urn:other")), 401, "unauthenticated");
+    expectReply(await ask(forged(token)), 401, "unauthenticated");
+    const brief = await issuer.token("till", "infer", "urn:longshore:brief");
+    const late = await eventually(
+      () => ask(brief),
+      ({ status }) => status === 401,
+    );
+    expectReply(late, 401, "unauthenticated");
+    expectThat(seen.length === 0, "a refused token reached the server");
+    const status = await grpcStatus(http, { authorization: `Bearer ${forged(token)}` });
+    expectThat(status === "16 unauthenticated", `over gRPC with a forged token: ${status}`);
+    // Its keys are known.
+    await issuer.close();
+    expectReply(await ask(token), 200);
+    return "tenant and rights by claims; another audience, tenant, right, model, a late and a forged one refused";
   },
 
   async "a picker is killed: fail closed answers 503, fail open serves and no server breaks its rules"(

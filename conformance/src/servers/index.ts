@@ -1,5 +1,6 @@
 export { openPage } from "./browser.ts";
 export { type EnvoyOptions, type EnvoyPolicy, startEnvoy, startEnvoyOn } from "./envoy.ts";
+export { forged, Issuer, type Key, newKey } from "./issuer.ts";
 export { startKserve } from "./kserve.ts";
 export { startLitserve } from "./litserve.ts";
 export { command, type OwnServerOptions, startGateway, startLongshore, startOwn } from "./longshore.ts";
