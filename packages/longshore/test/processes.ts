@@ -39,7 +39,7 @@ export function started(...args: readonly string[]): Started {
 
 /** The same under a command that runs it somewhere else, such as `nsenter`. */
 function startedIn(prefix: readonly string[], ...args: readonly string[]): Started {
-  const [program = process.execPath, ...before] = [...prefix, process.execPath];
+  const [program, ...before] = [...prefix, process.execPath];
   const child = spawn(program, [...before, command, ...args]);
   running.add(child);
   const notes: string[] = [];

@@ -75,8 +75,6 @@ export interface DoubleModel {
   readonly description: ModelDescription;
   readonly profile?: Profile;
   readonly offers?: readonly Offer[];
-  /** Run time in its accounts, in milliseconds; default 1. */
-  readonly ranMs?: number;
   /** Gives the outputs for the (read) inputs. */
   run(
     inputs: Tensors,
@@ -138,7 +136,7 @@ export function doubleEndpoint(
         endpoint: own.id,
         zone: own.zone,
         segment: request.segment,
-        stages: [{ stage: "run", name: request.segment.model, tookMs: found.ranMs ?? 1 }],
+        stages: [{ stage: "run", name: request.segment.model, tookMs: 1 }],
         sentBytes: 0,
         receivedBytes: 0,
         energy: { millijoules: 0, label: "estimated" },

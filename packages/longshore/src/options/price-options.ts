@@ -95,12 +95,15 @@ export function ratesIn(parts: readonly string[], where: string): StatedRates {
 /**
  * The prices of each server of `--at`. One that names the server overrides one for all.
  * Throws `invalid-configuration` with the option, the key and the value.
+ *
+ * @param others Whether prices for all apply to other servers too, such as the pods of a pool.
  */
 export function atPricesOf(
   texts: readonly string[],
   at: readonly string[],
+  others = false,
 ): (address: string) => StatedRates | undefined {
-  if (texts.length > 0 && at.length === 0)
+  if (texts.length > 0 && at.length === 0 && !others)
     throw refused("--at-price is for the servers of --at, and none is given");
   let forAll: StatedRates | undefined;
   const forOne = new Map<string, StatedRates>();

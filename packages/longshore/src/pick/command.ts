@@ -139,7 +139,7 @@ async function poolOf(
 ): Promise<KeptDirectory | undefined> {
   const { pool, atTrust, atZone, atKind, atPrice = [], at } = options;
   if (pool === undefined) return undefined;
-  const rates = atPricesOf(atPrice, at)("");
+  const rates = atPricesOf(atPrice, at, true)("");
   const [clock, random] = [systemClock(), systemRandom()];
   const terms = {
     trust: atTrust,

@@ -14,9 +14,7 @@ import {
   copyBetween,
   copyTail,
   addSegment,
-  type EndpointTable,
   judge,
-  leastWidened,
   meanReading,
   meanValue,
   readBelief,
@@ -25,13 +23,9 @@ import {
   segmentMeanMs,
   segmentMs,
   serviceRatioAt,
-  serviceSpreadAt,
   sharedMsAt,
   sizeCount,
-  slowRatioAt,
-  splitFactor,
   waitMsAt,
-  widen,
 } from "../table/index.ts";
 import { type Estimate, estimateSize } from "../../words/estimate/index.ts";
 import { radioTimeMillijoules } from "../estimate/index.ts";
@@ -157,10 +151,7 @@ export function priceRemote(
   copyBetween(up, endpoints.up, linkRows, upAt, options.upFraction[option] ?? 0);
   copyBetween(down, endpoints.down, linkRows, at + group.reply.index, group.reply.fraction);
   const serviceRows = model.routes.count * cells.count;
-  const ratio = serviceRatioAt(endpoints, endpoint);
-  copyBelief(there, cells.service, serviceRows, serviceRow, ratio, waitMs);
-  splitFactor(there, ratio, slowRatioAt(endpoints, endpoint), waitMs);
-  widen(there, serviceSpreadAt(endpoints, endpoint), waitMs);
+  copyBelief(there, cells.service, serviceRows, serviceRow, serviceRatioAt(endpoints, endpoint), waitMs);
   const coding = options.coding[option] ?? -1;
   const { encode, decode } = choice.bucket.coding;
   const rows = choice.bucket.codings.length;
@@ -234,13 +225,6 @@ export function priceRemote(
   };
 }
 
-/** The factor of the best case: an endpoint that was slow may keep its promises again. */
-function leastRatio(endpoints: EndpointTable, endpoint: number): number {
-  const ratio = serviceRatioAt(endpoints, endpoint);
-  const alone = slowRatioAt(endpoints, endpoint) > ratio ? Math.min(1, ratio) : ratio;
-  return alone * leastWidened(serviceSpreadAt(endpoints, endpoint));
-}
-
 /** Reads the best case. */
 const leastReading = readingOf(0);
 
@@ -268,7 +252,7 @@ export function leastMs(
     head +
     readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, leastReading) +
     readBetween(endpoints.down, rows, at + group.reply.index, group.reply.fraction, leastReading) +
-    service * leastRatio(endpoints, endpoint) +
+    service * serviceRatioAt(endpoints, endpoint) +
     waitMsAt(endpoints, endpoint) +
     firstMs(inputs, group, route) +
     segmentMs(bucket, group.to, choice.to, leastReading) * slowness;

@@ -112,46 +112,6 @@ export function addSpread(
   }
 }
 
-/**
- * Splits times that begin after `waitMs` and were multiplied by `factor` into two cases with the same mean: a factor of 1, and one of `slow`.
- * The mean alone would hide that an answer is either early or much later.
- */
-export function splitFactor(values: Float64Array, factor: number, slow: number, waitMs: number): void {
-  if (!(slow > factor) || factor < 1) return;
-  let moreMs = (meanValue(values) - waitMs) * estimateSize * (1 - 1 / factor);
-  for (let index = estimateSize - 1; index >= 0; index--) {
-    const promisedMs = ((values[index] ?? 0) - waitMs) / factor;
-    const addedMs = Math.min(moreMs, promisedMs * (slow - 1));
-    values[index] = waitMs + promisedMs + addedMs;
-    moreMs -= addedMs;
-  }
-}
-
-/** Standard normal quantiles at the ratios of a belief's 16 values. */
-const normal = [
-  -1.8627, -1.318, -1.01, -0.7764, -0.5791, -0.4023, -0.2372, -0.0784, 0.0784, 0.2372, 0.4023, 0.5791, 0.7764,
-  1.01, 1.318, 1.8627,
-] as const;
-
-/**
- * Spreads times that begin after `waitMs` by a log-normal factor with this standard deviation of its logarithm. Their mean stays. A server
- * that promises one figure for runs of varying length would otherwise seem never to be late.
- */
-export function widen(values: Float64Array, deviation: number, waitMs: number): void {
-  if (!(deviation > 0)) return;
-  const beforeMs = meanValue(values) - waitMs;
-  for (let index = 0; index < estimateSize; index++) {
-    values[index] = ((values[index] ?? 0) - waitMs) * Math.exp(deviation * (normal[index] ?? 0));
-  }
-  const scale = beforeMs / Math.max(Number.MIN_VALUE, meanValue(values));
-  for (let index = 0; index < estimateSize; index++) values[index] = waitMs + (values[index] ?? 0) * scale;
-}
-
-/** A factor below which `widen` reduces no time. */
-export function leastWidened(deviation: number): number {
-  return Math.exp(2 * deviation * normal[0]);
-}
-
 /** Writes a belief into row `row`, each value reduced by `less` and at least 0. */
 export function writeBelief(
   beliefs: Float64Array,

@@ -14,10 +14,6 @@ export interface EndpointView {
   readonly queueMs: number;
   /** Ratio of its run times to its predictions, which corrects the predictions. 1 without observations. */
   readonly serviceRatio: number;
-  /** The ratio if it is still as slow as its last runs were. Default and least: `serviceRatio`. */
-  readonly slowRatio?: number;
-  /** Spread of the ratio from run to run, as a standard deviation of its logarithm. Default 0. */
-  readonly serviceSpread?: number;
   /** Penalty for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
   /** How long earlier requests on their way there keep the radio up anyway; 0 without any. */
@@ -63,8 +59,8 @@ export interface EndpointTable {
   readonly explored: (Believed & { readonly endpoint: number }) | undefined;
 }
 
-/** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for, slow ratio, spread. */
-const loadSize = 7;
+/** Numbers per endpoint in `EndpointTable.loads`: wait, service ratio, two prices, radio time that other requests pay for. */
+const loadSize = 5;
 
 /** Expected wait there before a request runs, plus the penalty for recent failures, in milliseconds. */
 export function waitMsAt(table: EndpointTable, endpoint: number): number {
@@ -74,16 +70,6 @@ export function waitMsAt(table: EndpointTable, endpoint: number): number {
 /** Ratio of its run times to its predictions. */
 export function serviceRatioAt(table: EndpointTable, endpoint: number): number {
   return table.loads[endpoint * loadSize + 1] ?? 1;
-}
-
-/** The ratio if it is still as slow as its last runs were; at least `serviceRatioAt`. */
-export function slowRatioAt(table: EndpointTable, endpoint: number): number {
-  return table.loads[endpoint * loadSize + 5] ?? 1;
-}
-
-/** Spread of the ratio from run to run, as a standard deviation of its logarithm. */
-export function serviceSpreadAt(table: EndpointTable, endpoint: number): number {
-  return table.loads[endpoint * loadSize + 6] ?? 0;
 }
 
 /** How long earlier requests on their way there keep the radio up anyway. */
@@ -260,8 +246,6 @@ function layOutLoads(views: readonly EndpointView[]): Float64Array {
     loads[at++] = view.prices.secondRun;
     loads[at++] = view.prices.missed;
     loads[at++] = view.sharedMs;
-    loads[at++] = Math.max(view.serviceRatio, view.slowRatio ?? 0);
-    loads[at++] = view.serviceSpread ?? 0;
   }
   return loads;
 }

@@ -5,7 +5,6 @@ export {
   hardlyMore,
   inTimeMs,
   judge,
-  leastWidened,
   meanReading,
   meanValue,
   overdueMs,
@@ -13,8 +12,6 @@ export {
   readBetween,
   type Reading,
   readingOf,
-  splitFactor,
-  widen,
 } from "./beliefs.ts";
 export {
   copyTail,
@@ -23,9 +20,7 @@ export {
   type EndpointView,
   pricesAt,
   serviceRatioAt,
-  serviceSpreadAt,
   sharedMsAt,
-  slowRatioAt,
   waitMsAt,
   withAvailable,
   withFailing,

@@ -249,8 +249,6 @@ export function followEndpoint(
         link: link.table,
         queueMs: waitMs,
         serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
-        slowRatio: afresh ? 0 : service.slowRatio(nowMs),
-        serviceSpread: afresh ? 0 : service.spread(nowMs),
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         // When a request sent now would arrive, the earlier ones will have.
         sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { Offer } from "../../wire/endpoint/index.ts";
-import { seededRandom } from "../../words/base/index.ts";
 import { certain } from "../../words/estimate/index.ts";
 import { endCut } from "../../words/model/index.ts";
 import { promiseGrowth, serviceRatio } from "./service-ratio.ts";
@@ -71,69 +70,5 @@ describe("serviceRatio", () => {
     service.seen(101, 100, 2, 0, "b");
     service.seen(100, 100, 2, 0, "c");
     expect(service.ratio(2)).toBeCloseTo(1, 2);
-  });
-});
-
-describe("a server whose load changes", () => {
-  /** Factors of log-normal runs, sigma 0.3. */
-  const runs = (seed: number): (() => number) => {
-    const random = seededRandom(seed);
-    return () => {
-      const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
-      return Math.exp(0.3 * radius * Math.cos(2 * Math.PI * random.next()));
-    };
-  };
-
-  it("is believed as slow as it became after a few runs, however much runs vary", () => {
-    for (let seed = 1; seed <= 20; seed++) {
-      const service = serviceRatio();
-      const next = runs(seed);
-      let nowMs = 0;
-      for (let run = 0; run < 60; run++) service.seen(60 * next(), 60, (nowMs += 500));
-      for (let run = 0; run < 6; run++) service.seen(8 * 60 * next(), 60, (nowMs += 500));
-      expect(service.ratio(nowMs)).toBeGreaterThan(5);
-      expect(service.ratio(nowMs)).toBeLessThan(12);
-    }
-  });
-
-  it("may still be as slow as it was, while its factor fades for want of runs", () => {
-    const service = serviceRatio();
-    service.seen(480, 60, 0);
-    const seen = service.ratio(0);
-    expect(service.slowRatio(0)).toBe(seen);
-    expect(service.ratio(30_000)).toBeLessThan(0.6 * seen);
-    expect(service.slowRatio(30_000)).toBeCloseTo(seen, 9);
-    // What it has taken into its promises counts once.
-    service.promised(2, 30_000);
-    expect(service.slowRatio(30_000)).toBeCloseTo(seen / 2, 9);
-  });
-
-  it("is believed by its first run again after its factor was forgotten", () => {
-    const service = serviceRatio();
-    for (let run = 0; run < 30; run++) service.seen(480, 60, run * 500);
-    service.seen(480, 60, 75_000);
-    expect(service.ratio(75_000)).toBeGreaterThan(6);
-    const healed = serviceRatio();
-    for (let run = 0; run < 30; run++) healed.seen(480, 60, run * 500);
-    healed.seen(60, 60, 75_000);
-    expect(healed.ratio(75_000)).toBeLessThan(1.5);
-  });
-});
-
-describe("spread", () => {
-  it("is 0 for a server whose runs take what it promises, from the first run on", () => {
-    const steady = serviceRatio();
-    for (let run = 0; run < 50; run++) {
-      steady.seen(100, 100, run * 500);
-      expect(steady.spread(run * 500)).toBe(0);
-    }
-  });
-
-  it("is learned from runs that vary, and forgotten while nothing runs there", () => {
-    const varying = serviceRatio();
-    for (let run = 0; run < 200; run++) varying.seen(run % 2 === 0 ? 140 : 71, 100, run * 500);
-    expect(varying.spread(100_000)).toBeGreaterThan(0.25);
-    expect(varying.spread(100_000)).toBeLessThan(0.45);
-    expect(varying.spread(100_000 + 120_000)).toBeLessThan(0.05);
   });
 });

@@ -13,13 +13,6 @@ export interface ServiceRatio {
   promised(factor: number, nowMs: number, of?: string): void;
   /** Factor for promised times; 1 before the first observation. */
   ratio(nowMs: number): number;
-  /** The factor as its last runs showed it, if that is more than `ratio`: time alone says nothing of whether it has changed since. */
-  slowRatio(nowMs: number): number;
-  /**
-   * Spread of single runs around their factor, as a standard deviation of its logarithm; 0 as long as they vary no more than is assumed of all.
-   * Forgotten like the factor.
-   */
-  spread(nowMs: number): number;
   /** Starts from the factor of an earlier process, `ageMs` old. Nothing may have been seen. */
   remember(ratio: number, ageMs: number, nowMs: number): void;
 }
@@ -32,14 +25,10 @@ const firstVariance = 0.25 ** 2;
 const leastVariance = 0.1 ** 2;
 /** Runs over which mean and variance are learned in the long run. */
 const longRuns = 100;
-/** Runs over which the spread of single runs is learned. */
-const variedRuns = 40;
 /** A deviation by more standard deviations than this means a change, not another input. */
 const outlying = 4;
 /** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
 const drift = 8;
-/** Weight of one run that is far slower than promised. */
-const believedAtOnce = 0.7;
 /** This many runs are remembered for the whole half-life. Fewer runs are forgotten sooner, and the endpoint is tried again. */
 const provenRuns = 20;
 
@@ -58,9 +47,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let runs = 0;
   let doubt = promiseVariance;
   let variance = firstVariance;
-  /** Variance of runs as it was observed. A change of speed does not change how much runs vary. */
-  let varied = 0;
-  let counted = 0;
   let up = 0;
   let down = 0;
   /**
@@ -73,12 +59,10 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
   let least = 0;
   /** The last growth of each content, and its time. */
   const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
-  const keptRatio = (nowMs: number): number => {
-    const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
-    return 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
-  };
   const faded = (nowMs: number): number => {
-    return log === 0 ? 0 : log * keptRatio(nowMs);
+    if (log === 0) return 0;
+    const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
+    return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
   };
   /** The part of the observed factor that newer promises do not include yet. Promises that moved the other way change nothing. */
   const left = (nowMs: number): number => {
@@ -89,10 +73,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
     seen(tookMs, madeMs, nowMs, sentAtMs = nowMs, of = "") {
       if (!(tookMs > 0) || !(madeMs > 0)) return;
       const before = left(nowMs);
-      const kept = keptRatio(nowMs);
-      // It is as slow as before, or it keeps its promises again: what time forgot is doubt, and a run that shows which of both is no change.
-      const forgotten = kept * (1 - kept) * log ** 2;
-      doubt += forgotten;
       const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
       const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
       if (grown.size > 0) grown.clear();
@@ -100,7 +80,7 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       // Differences below a millisecond say nothing about an endpoint, and short runs say nothing about long ones.
       const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
       const noise = 1 / (promisedMs + 1) ** 2;
-      const deviation = away / Math.sqrt(variance + noise + forgotten);
+      const deviation = away / Math.sqrt(variance + noise);
       up = Math.max(0, up + deviation - 0.5);
       down = Math.max(0, down - deviation - 0.5);
       const drifted = up > drift || down > drift;
@@ -113,15 +93,14 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
         up = 0;
         down = 0;
       } else {
-        // The uncertainty of the belief is no variance of runs: a level that is still off would be taken for noise, and never be learned.
-        const seen = Math.max(0, away ** 2 - noise - doubt);
+        const seen = Math.max(0, away ** 2 - noise);
         variance = Math.max(leastVariance, variance + (seen - variance) / Math.min(longRuns, runs + 4));
-        varied += (seen - varied) / Math.min(variedRuns, ++counted + 3);
       }
-      // A run far slower than promised is believed at once; a faster one has to repeat.
-      const weight = changed && away > 1 ? believedAtOnce : doubt / (doubt + variance + noise);
-      doubt = weight * (variance + noise) + variance / longRuns ** 2;
+      const gain = doubt / (doubt + variance + noise);
+      doubt = (1 - gain) * doubt + variance / longRuns ** 2;
       runs++;
+      // A run far slower than promised is believed at once; a faster one has to repeat.
+      const weight = changed && away > 1 ? 0.7 : gain;
       log = Math.max(-3, Math.min(6.9, before + weight * away));
       noted = nowMs;
     },
@@ -136,8 +115,6 @@ export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
       forgetFirst(last);
     },
     ratio: (nowMs) => Math.exp(left(nowMs)),
-    slowRatio: (nowMs) => Math.exp(Math.max(left(nowMs), log - most)),
-    spread: (nowMs) => Math.sqrt(Math.max(0, varied - leastVariance)) * keptRatio(nowMs),
     remember(ratio, ageMs, nowMs) {
       if (!(ratio > 0)) return;
       log = Math.max(-3, Math.min(6.9, Math.log(ratio))) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);

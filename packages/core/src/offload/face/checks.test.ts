@@ -58,8 +58,7 @@ function endpointState(id: string, change: Partial<EndpointInfo> = {}, runMs = 1
     if (clock) await sleep(clock, runMs);
     return { outputs: one("y", valueOf(inputs, "x") * (state.lies ? 2.2 : 2)), load, confidenceRatio: 0.9 };
   };
-  const ranMs = clock ? runMs : 1;
-  return Object.assign(doubleEndpoint([{ description, offers: [offer], ranMs, run }], info), { state, load });
+  return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state, load });
 }
 
 type TestEndpoint = ReturnType<typeof endpointState>;
