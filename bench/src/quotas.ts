@@ -66,7 +66,7 @@ function messageOf({ key, workMs }: Load): readonly [string, Buffer] {
   const body = Buffer.from(
     JSON.stringify({ inputs: [{ name: "x", datatype: "FP64", shape: [1], data: [workMs] }] }),
   );
-  const head = `POST /v2/models/work/infer HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer ${key}\r\nlongshore-account: 1\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
+  const head = `POST /v2/models/work/infer HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\nlongshore-account: 1\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
   return [head, body];
 }
 

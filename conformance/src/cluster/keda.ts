@@ -82,7 +82,7 @@ export async function startKeda(
   };
 }
 
-/** What is scaled, and how many of it are ready. */
+/** The release that KEDA scales, and the number of its ready servers. */
 export interface KedaRelease {
   readonly gateway: string;
   /** Pods of servers, ready or not. */

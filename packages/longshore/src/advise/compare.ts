@@ -77,7 +77,7 @@ export interface Comparison {
   readonly breakEven: BreakEven;
   /** From the slowest to the quickest. */
   readonly rates: readonly AtRate[];
-  /** What the time did not suffice for, in words. */
+  /** Names the measurements that were left out because the time ended. */
   readonly leftOut: readonly string[];
 }
 

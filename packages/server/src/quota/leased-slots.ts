@@ -77,7 +77,7 @@ export function heldSlots(
 interface Slots {
   inUse: number;
   granted: number;
-  /** Whether the server may believe in more than are granted here: a statement was not answered. */
+  /** Whether the server may count more slots than are granted here, because it did not answer a statement. */
   unsure: boolean;
   readonly waiting: ((result: TakeResult) => void)[];
   asking: boolean;

@@ -124,7 +124,7 @@ async function askedAgain(
   return typeof asked === "object" ? { id, ...asked } : undefined;
 }
 
-/** What two answers about one state say together. */
+/** Joins two answers about one state: its last step was made within the bounds of both. */
 function narrowed(one: Found, later: Found | undefined): Found {
   if (!later) return one;
   const fromMs = Math.max(one.fromMs, later.fromMs);
