@@ -1,5 +1,5 @@
 import type { Clock } from "@longshore/core";
-import { limitsOf, type Meter, type QuotaRules, meterRate } from "./limits.ts";
+import { budgetDay, limitsOf, type Meter, meterRate, type QuotaRules, untilNextDayMs } from "./limits.ts";
 
 /** Whether an amount was taken, or when there may be as much. */
 export type TakeResult =
@@ -37,7 +37,6 @@ export interface BudgetShelf {
 const claimedRatio = 1 / 64;
 /** Share above which a stored claim is stored again, lower. */
 const mostClaimedRatio = 4 * claimedRatio;
-const dayMs = 86_400_000;
 /** Tenants whose state is remembered; of an idle one nothing is lost but a debt of less than a second. */
 const mostTenants = 100_000;
 
@@ -92,7 +91,7 @@ export class LocalAllowances implements Allowances {
 
   #retryMs(meter: Meter, perMs: number, missing: number): number {
     if (meter === "concurrency") return soonMs;
-    return perMs > 0 ? Math.ceil(missing / perMs) : dayMs - (this.#clock.wallMs() % dayMs);
+    return perMs > 0 ? Math.ceil(missing / perMs) : untilNextDayMs(this.#clock.wallMs());
   }
 
   charge(tenant: string, meter: Meter, amount: number): void {
@@ -121,7 +120,7 @@ export class LocalAllowances implements Allowances {
     if (!rate) return undefined;
     const key = `${meter} ${tenant}`;
     const nowMs = this.#clock.nowMs();
-    const day = Math.floor(this.#clock.wallMs() / dayMs);
+    const day = budgetDay(this.#clock.wallMs());
     let level = this.#levels.get(key);
     if (!level) {
       const before = meter === "micros" ? this.#shelf?.before.get(tenant) : undefined;

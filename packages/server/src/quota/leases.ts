@@ -7,7 +7,7 @@ import { type Clock, LongshoreError } from "@longshore/core";
 import type { Allowances, LocalAllowances, TakeResult } from "./allowances.ts";
 import { heldSlots, LeasedSlots } from "./leased-slots.ts";
 import { awayWords, type LeaseReply, type LeaseRequest, pauseMs, unlimitedMs } from "./lease-messages.ts";
-import { type Meter, meters } from "./limits.ts";
+import { budgetDay, type Meter, meters } from "./limits.ts";
 
 /** The side that has the allowances. */
 export interface AllowanceLeases {
@@ -116,7 +116,6 @@ export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock)
 /** How much ahead a gateway leases, in milliseconds of what it used of late. */
 const aheadMs = 100;
 const mostKeys = 100_000;
-const dayMs = 86_400_000;
 
 interface Leased {
   left: number;
@@ -128,7 +127,7 @@ interface Leased {
   why: string;
   asking: Promise<void> | undefined;
   unlimitedUntilMs: number;
-  /** Day of the budget that it is of, in days since 1970, UTC. */
+  /** Day of the leased budget, in days since 1970, UTC. */
   day: number;
 }
 
@@ -187,9 +186,9 @@ export class LeasedAllowances implements Allowances {
   #of(tenant: string, meter: Meter): Leased {
     const key = `${meter} ${tenant}`;
     const found = this.#leases.get(key);
-    const day = Math.floor(this.#clock.wallMs() / dayMs);
+    const day = budgetDay(this.#clock.wallMs());
     if (found) {
-      // What was leased of yesterday's budget is not of today's.
+      // A lease of yesterday's budget ends with the day.
       if (meter === "micros" && found.day !== day)
         Object.assign(found, { left: Math.min(0, found.left), day });
       return found;

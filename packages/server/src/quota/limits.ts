@@ -20,6 +20,19 @@ export interface QuotaRules {
   readonly concurrency?: number;
 }
 
+/** Days of budgets begin at midnight UTC. */
+const dayMs = 86_400_000;
+
+/** The day that a time is in, in days since 1970. */
+export function budgetDay(wallMs: number): number {
+  return Math.floor(wallMs / dayMs);
+}
+
+/** Time until the next day of budgets, in milliseconds. */
+export function untilNextDayMs(wallMs: number): number {
+  return dayMs - (wallMs % dayMs);
+}
+
 /** The metered quantities, in units of the wire: requests, bytes, milliseconds of run time, micros, requests under way. */
 export const meters = ["requests", "bytes", "device-ms", "micros", "concurrency"] as const;
 

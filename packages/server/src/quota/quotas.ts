@@ -8,7 +8,7 @@ import { type Call, type Clock, LongshoreError, type LongshoreEvent, type Observ
 import { ownCall, untilAborted } from "@longshore/core/internal";
 import type { Allowances, TakeResult } from "./allowances.ts";
 import { FairEntry } from "./fair-entry.ts";
-import { limitsOf, type Meter, type QuotaRules } from "./limits.ts";
+import { budgetDay, limitsOf, type Meter, type QuotaRules, untilNextDayMs } from "./limits.ts";
 
 /** A request that was let in; dispose of it when the request, and its reply, has ended. */
 export interface QuotaEntry extends Disposable {
@@ -71,7 +71,6 @@ const mostWaitMs = 10_000;
 const mostWaiting = 64;
 /** When to retry while other requests hold what may be left of a budget. */
 const soonMs = 100;
-const dayMs = 86_400_000;
 const mostUsual = 10_000;
 const mostWider = 4096;
 
@@ -168,7 +167,7 @@ class ServerQuotas implements Quotas {
   /** Where the budget has more left than the request could have, the next may cost more, and the client retries soon. */
   #beyondBudget(tenant: string, bound: number, isRest: boolean, cause: LongshoreError): LongshoreError {
     const waits = !isRest || (this.#held.get(tenant) ?? 0) > 1;
-    const retryAfterMs = waits ? soonMs : dayMs - (this.#parts.clock.wallMs() % dayMs);
+    const retryAfterMs = waits ? soonMs : untilNextDayMs(this.#parts.clock.wallMs());
     const { microsPerDay } = limitsOf(this.#parts.rules(), tenant);
     const why = `the limit of ${microsPerDay} micros a day, of which this request could have ${Number(bound.toPrecision(6))}: ${cause.message}`;
     return refusal(tenant, why, retryAfterMs, cause);
@@ -181,7 +180,7 @@ class ServerQuotas implements Quotas {
 
   /** Days since 1970, UTC. */
   #day(): number {
-    return Math.floor(this.#parts.clock.wallMs() / dayMs);
+    return budgetDay(this.#parts.clock.wallMs());
   }
 
   #hold(tenant: string, most: number | undefined, ends: (() => void)[]): void {
