@@ -619,7 +619,7 @@ describe("memory for models", () => {
     }
   });
 
-  it("makes room by unloading the least used, which comes back at its next request", async () => {
+  it("frees memory by unloading the least used model, which is loaded again at its next request", async () => {
     const events: LongshoreEvent[] = [];
     const engine = engineWith({ limits, observer: { record: (event) => void events.push(event) } });
     expect([
@@ -675,7 +675,7 @@ describe("memory for models", () => {
     expect(first(head.outputs)).toBe(11);
   });
 
-  it("never unloads one that works or is kept, and says so when there is no room", async () => {
+  it("never unloads a model that runs or is pinned, and says so when memory does not suffice", async () => {
     store.put("a/model.yaml", yaml("keepLoaded: true"));
     const engine = engineWith({ limits });
     expect(await ask(engine, "a")).toBe(11);

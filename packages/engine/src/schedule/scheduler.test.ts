@@ -309,7 +309,7 @@ describe("queue", () => {
 });
 
 describe("admission", () => {
-  it("refuses with queue-full above the limit, and admits once the queue has room", async () => {
+  it("refuses with queue-full above the limit, and admits again below it", async () => {
     const { scheduler } = await bench(() => 10, { maxQueued: 1 });
     const one = scheduler.admit(1, due(Infinity));
     using _two = scheduler.admit(1, due(Infinity));

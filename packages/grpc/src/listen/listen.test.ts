@@ -383,7 +383,7 @@ describe.each([
       });
     });
 
-    it("give each request a key of its own, since a key stands for one request, and the same one in a stream that comes again", async () => {
+    it("give each request a key of its own, since a key names one request, and the same key in a repeated stream", async () => {
       const { stream, endpoint } = await connected();
       for (let again = 0; again < 2; again++) {
         const open = stream(metadata({ "idempotency-key": "night%204" }));

@@ -224,7 +224,7 @@ describe("a stream over two endpoints", () => {
     expect(loads.filter((one) => one.startsWith("edge")).length).toBeLessThanOrEqual(2);
   });
 
-  it("gives each frame a key of its own, since a key stands for one request", async () => {
+  it("gives each frame a key of its own, since a key names one request", async () => {
     const keys: (string | undefined)[] = [];
     const world = store(20, 1e9, (endpoint) => ({
       ...endpoint,

@@ -42,7 +42,7 @@ async function signed(): Promise<void> {
   expect(await command("directory", "sign", file("entries.json"), ...made)).toMatchObject({ code: 0 });
 }
 
-describe("what cannot be published is refused before anything is connected", () => {
+describe("an entry that cannot be published is refused before any connection is made", () => {
   it.each([
     [["endpoints.json", "--to", "http://127.0.0.1:4222"], 2, "--to is the address of a NATS server"],
     [["entries.json", "--to", nowhere], 1, "store-7: this directory entry is not believed: it is not signed"],

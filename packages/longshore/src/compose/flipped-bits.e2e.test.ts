@@ -197,7 +197,7 @@ it("leaves clients of the plain protocol as they are, which have wrong answers o
   expect(reasons.get("checksum-mismatch")).toBeUndefined();
 });
 
-it("gives none to clients of the plain protocol whose long bodies a gateway passes on, flipped behind it", async () => {
+it("gives none to clients of the plain protocol whose long bodies a gateway passes on, flipped between gateway and server", async () => {
   const between = await relay(await server());
   const servers = [{ address: between.address }];
   const running = await gateway({ port: 0, id: "gateway", dataClass: "internal", servers });

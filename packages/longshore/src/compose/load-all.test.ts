@@ -89,7 +89,7 @@ describe("models that are loaded at the start", () => {
     expect([begun, reported, missing]).toEqual([["a", "b", "c", "d"], [], []]);
   });
 
-  it("make room for each other as they would one after the other", async () => {
+  it("evict each other as they would one after the other", async () => {
     const clock = manualClock();
     const models = { one: oneStage([], [], 1, () => new Map()) };
     const runtime = memoryRuntime({ models, clock, loadMs: 50 });

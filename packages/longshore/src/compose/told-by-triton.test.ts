@@ -133,7 +133,7 @@ it("names them itself, without labels, if the server knows of no classes, and do
   expect(endpoint.asked.map(({ outputs }) => outputs)).toEqual([[{ name: "y" }], [{ name: "y" }]]);
 });
 
-it("compares no class texts with other endpoints: figures may differ in the last decimal place", async () => {
+it("does not compare class texts of different endpoints: figures may differ in the last decimal place", async () => {
   const endpoints = [await triton(), await triton()];
   const [address = ""] = await gateways(...endpoints);
   for (let round = 0; round < 10; round++) await ask(address, 1);

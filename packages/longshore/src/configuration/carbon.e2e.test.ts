@@ -77,7 +77,7 @@ it("an app takes the cleaner zone for objective carbon although the other is fas
   expect(isInfeasible(plan) ? NaN : plan.predicted.carbonMicrograms).toBeGreaterThan(0);
 }, 90_000);
 
-it("what is not known is chosen last, and no amount is made up for it", async () => {
+it("a server of unknown carbon intensity is chosen last, and no amount is invented for it", async () => {
   const configFile = await written("half.yaml", `${endpoints()}carbon: { zones: { eu/pl: 700 } }\n`);
   const app = await opened({ configFile, repository: join(folder, "models") });
   // Neither this device nor the other server: nothing is known of their electricity.

@@ -83,7 +83,7 @@ describe("admission by the server", () => {
     expect(open).toBe(0);
   });
 
-  it("tells how far another variant may stand in, unless one was asked for by name", async () => {
+  it("tells how far another variant may replace the model, unless the request names a variant", async () => {
     const asked: (number | undefined)[] = [];
     const { ask } = server((_segment, least) => {
       asked.push(least);

@@ -564,7 +564,7 @@ describe("the id of a sequence in generate", () => {
 });
 
 describe("outputs without JSON form", () => {
-  it("are refused before the run where they are asked for as JSON, and given as binary data", async () => {
+  it("are refused before the run where the request wants JSON, and given as binary data", async () => {
     const outputs = [{ name: "y", datatype: "FP16" as const, shape: [-1, 2] }];
     const half: DoubleModel = {
       description: doubleDescription({ name: "half", outputs }),

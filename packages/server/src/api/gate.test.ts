@@ -226,7 +226,7 @@ describe("the gate", () => {
     },
   );
 
-  it("tells who is nobody of health alone, and of all else the same", async () => {
+  it("tells an anonymous caller health alone, and refuses all else in the same way", async () => {
     const handler = await server(allRights);
     const told = new Set<string>();
     const strange = [
@@ -329,7 +329,7 @@ describe("models of others", () => {
     expect((await answer(some, index)).text).toContain("double");
   });
 
-  it("are counted for who observes all, and for others as far as they asked themselves", async () => {
+  it("are counted for a caller with the right to observe, and for others over their own requests", async () => {
     const handler = await server(["infer"]);
     const observing = await server(["infer", "observe"]);
     const body = {

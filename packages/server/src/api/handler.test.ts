@@ -441,7 +441,7 @@ describe("inference", () => {
     });
   });
 
-  it("tells load and time on every reply, ORCA's report in the format that is asked for, the account when asked", async () => {
+  it("tells load and time on every reply, ORCA's report in the requested format, and the account on request", async () => {
     const { text, send } = server({ load: () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 2, queueMs: 1 }) });
     const reply = await text(
       ask("POST", "/v2/models/double/infer", {
@@ -516,7 +516,7 @@ describe("inference", () => {
     expect(open.double.requests.at(0)?.call.rules).toEqual({ dataClass: "public", leastTrust: "listed" });
   });
 
-  it("decodes inputs that come coded, and acknowledges a long body in the steps that are asked for", async () => {
+  it("decodes coded inputs, and acknowledges a long body in the requested steps", async () => {
     const { handler, double } = server();
     const x = float32Tensor("x", [20_000, 3], new Float32Array(60_000).fill(0.5));
     const coded = await fp16Codec.encode(x, call);
@@ -740,7 +740,7 @@ describe("rights", () => {
     head: async ({ to }) => (to === "c1" ? { digest: "sha256:abc", bytes: Uint8Array.of(1, 2) } : undefined),
   };
 
-  it("gives the rest of a head to who has some of it", async () => {
+  it("gives the rest of a head to a client that has some of it", async () => {
     const { send } = server({ repository });
     const reply = await send(ask("GET", head, { headers: { range: "bytes=1-" } }));
     const { "content-range": range, "longshore-digest": digest } = reply.headers;
@@ -893,7 +893,7 @@ describe("web pages", () => {
     expect([reply.headers["vary"], other.headers["vary"]]).toEqual(["origin", "origin"]);
   });
 
-  it("of other origins cannot have anything run, but those behind a proxy and with credentials can", async () => {
+  it("of other origins cannot run anything, but pages behind a proxy and with credentials can", async () => {
     const { handler } = server({ pages: [origin] });
     const infer = ask("POST", "/v2/models/double/infer", { body: json(xJson) });
     const statusOf = async (headers: Readonly<Record<string, string>>): Promise<number> =>
@@ -990,7 +990,7 @@ describe("life", () => {
 });
 
 describe("ragged outputs", () => {
-  it("come with their companion, also when only the tensor is asked for", async () => {
+  it("come with their companion, also when only the tensor is requested", async () => {
     const boxes = numericTensor("y", "UINT8", [3], Uint8Array.of(1, 2, 3));
     const ragged: DoubleModel = {
       description: doubleDescription({ name: "ragged", outputs: [{ name: "y", datatype: "UINT8", shape: [-1, -1], ragged: true }] }), // prettier-ignore

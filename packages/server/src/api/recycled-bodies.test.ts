@@ -110,7 +110,7 @@ const seen = ({ requests: asked }: DoubleEndpoint): readonly (number | undefined
   });
 
 describe("memory of large bodies", () => {
-  it("shows who kept a tensor nothing of the next tenant's, and goes back when the endpoint forgets", async () => {
+  it("shows the keeper of a tensor no data of the next tenant, and goes back when the endpoint forgets", async () => {
     const { double, ask } = server(true);
     for (const value of [1, 2, 3]) expect(await ask(value)).toBe(200);
     expect(seen(double)).toEqual([undefined, undefined, undefined]);

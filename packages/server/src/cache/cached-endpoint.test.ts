@@ -157,7 +157,7 @@ describe("answers from memory", () => {
     expect(outcomes()).toEqual(["miss", "miss"]);
   });
 
-  it("make room for newer ones: the least recently used goes, and the limit is kept", async () => {
+  it("give way to newer ones: the least recently used goes, and the limit is kept", async () => {
     const { clock, ask, outcomes, events } = await world({ maxBytes: 3500 });
     for (const value of [1, 2]) await clock.finish(ask(inputs(value)));
     await ask(inputs(1));

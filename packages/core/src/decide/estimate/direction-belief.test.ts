@@ -20,7 +20,7 @@ it("believes nothing new with each answered question once a silence is over, unt
   expect([changes(5100), changes(5102)]).toEqual([true, false]);
 });
 
-it("still takes a later answer for the end of the silence of a body that was on its way when the one before was asked", () => {
+it("still counts a later answer as the end of a body's silence when the body was on its way at the previous query", () => {
   const side = directionBelief(linkModel(), 65_536);
   side.begin(20_000, 0, 0);
   side.begin(20_000, 1000, 1000);
@@ -32,7 +32,7 @@ it("still takes a later answer for the end of the silence of a body that was on 
   expect(side.backlogBytes()).toBe(0);
 });
 
-it("believes the same, whenever it is asked, of a link over which nothing was sent", () => {
+it("gives the same estimate at any time for a link over which nothing was sent", () => {
   const side = directionBelief(linkModel(), 65_536);
   const first = side.drainMs(1460, 0, false);
   expect(side.drainMs(1460, 60_000, false)).toBe(first);

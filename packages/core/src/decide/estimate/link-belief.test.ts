@@ -59,7 +59,7 @@ describe("linkBelief", () => {
     expect(chanceBelow(estimate, 600)).toBeLessThan(0.1);
   });
 
-  it("takes longer for more bytes, and for what waits behind others", () => {
+  it("takes longer for more bytes, and for a transfer that waits in the queue", () => {
     const link = fresh();
     link.roundTripSeen(40, 0);
     const nowMs = sendSteadily(link, 400_000, 8e6, 0) + 5;
@@ -165,7 +165,7 @@ describe("linkBelief", () => {
     expect(likely()).toBeLessThan(2 * usual);
   });
 
-  it("does not hold a body against the link of which nothing is heard though what was asked later is answered", () => {
+  it("does not blame the link for a silent body when a later question is answered", () => {
     const { link, nowMs } = accustomed();
     let atMs = nowMs;
     const likely = (): number => quantileOf(link.transferMs(12_000, "up", atMs), 0.8);
@@ -199,7 +199,7 @@ describe("linkBelief", () => {
       expect(Math.abs(medianMs(question) / first - 1)).toBeLessThan(0.1);
   });
 
-  it("takes a question that was asked before a body was given up to have passed in front of that", () => {
+  it("assumes that a question sent before a body was cancelled went ahead of that body", () => {
     const leftMs = (askedBeforeMs: number): number => {
       const { link, nowMs } = accustomed();
       link.sendStarted(500_000, "up", nowMs).ended(nowMs + 1, false);
@@ -210,7 +210,7 @@ describe("linkBelief", () => {
     expect(leftMs(100)).toBeGreaterThan(leftMs(0) + 100);
   });
 
-  it("counts what a cancelled body leaves behind, until it has drained", () => {
+  it("counts the remaining bytes of a cancelled body until they have drained", () => {
     const link = fresh();
     link.roundTripSeen(40, 0);
     const nowMs = sendSteadily(link, 400_000, 2e6, 0);
@@ -221,7 +221,7 @@ describe("linkBelief", () => {
     expect(meanOf(link.transferMs(20_000, "up", nowMs + 3000))).toBeLessThan(alone + 100);
   });
 
-  it("takes a body that begins after one was given up to pass behind what that left", () => {
+  it("assumes that a body waits for the remaining bytes of one cancelled before it began", () => {
     const beginsMs = (bytesBefore: number): number => {
       const { link, nowMs } = accustomed();
       if (bytesBefore > 0) link.sendStarted(bytesBefore, "up", nowMs).ended(nowMs + 1, false);
@@ -231,7 +231,7 @@ describe("linkBelief", () => {
     expect(beginsMs(500_000)).toBeGreaterThan(beginsMs(0) + 150);
   });
 
-  it("takes a body to pass behind what was given up before it, also when another was given up since", () => {
+  it("assumes that a body waits for bytes cancelled before it, also when another body was cancelled since", () => {
     const leftMs = (...givenUp: readonly ("before" | "since")[]): number => {
       const { link, nowMs } = accustomed();
       const giveUp = (): void => link.sendStarted(500_000, "up", nowMs + 1).ended(nowMs + 2, false);

@@ -21,7 +21,7 @@ import {
 
 const seed = 77_001;
 
-it("an endpoint where nothing runs models says of others why none of them may be asked", () => {
+it("an endpoint without a local runtime says for each other endpoint why it may not be used", () => {
   for (let draw = 1; draw <= 20; draw++) {
     const random = seededRandom(draw);
     const { view, endpoints: endpointStates } = randomScene(random, planWorld(random), { endpoints: 3 });
@@ -336,7 +336,7 @@ describe("makePlan", () => {
     expect(backUp.spends).toBe("hedge token");
   });
 
-  it("prices a link that stalls by what is left of the stall behind the guard", () => {
+  it("prices a stalled link by the rest of the stall after the guard", () => {
     const stalls = handView({ local: 2 });
     const values = Float64Array.from({ length: estimateSize }, (_, index) => (index < 14 ? 10 : 5000));
     const link = linkTableOf((_, side) => (side === "up" ? values : 5));

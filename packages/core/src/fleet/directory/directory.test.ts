@@ -603,7 +603,7 @@ describe("a registry", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("keeps all whose leases lapse together, until another member is heard again", async () => {
+  it("keeps all members whose leases lapse together, until another member renews its lease", async () => {
     const { clock, registry } = registryWith({ admits: { zone: "eu", trust: "listed" }, leaseMs: 1000 });
     const here = () =>
       registry.list(undefined).records.map((record) => recordFrom(record, "it").signed.body.id);

@@ -116,7 +116,7 @@ describe("an answer that is to be confirmed", () => {
     expect(given).toBe("unconfirmed");
   });
 
-  it("is not that of one endpoint which was asked twice, or of one server behind two gateways", async () => {
+  it("does not count one endpoint twice, nor one server behind two gateways", async () => {
     const { given, without } = await ask(
       { endpoint: "a", y: 1 },
       { endpoint: "a", y: 1 },

@@ -63,7 +63,7 @@ it("is not paused any more once it answers, and its next failure is the first in
   expect(health.pausedUntilMs).toBeLessThan(400);
 });
 
-it("has the radio up for what is on its way there, as long as nothing sent behind it would be there", () => {
+it("counts the radio as active while bytes are on their way to the endpoint", () => {
   const link: Link = {
     transferMs: (bytes) => certain(700 + bytes / 1000),
     roundTripMs: () => certain(20),
@@ -130,7 +130,7 @@ it("writes down what is believed of its link when it has said something for the 
   expect(endpointState.link.table.up[0]).toBe(1);
 });
 
-it("has that written down soon, and not before its first words are heard, where it is one of very many", () => {
+it("wants its table computed again soon, but not before its first offer where there are very many endpoints", () => {
   const link: Link = { transferMs: () => certain(1), roundTripMs: () => certain(2) };
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
   const { table } = endpointState.link;
@@ -140,7 +140,7 @@ it("has that written down soon, and not before its first words are heard, where 
   expect(endpointState.link.stale(5)).toBe(true);
 });
 
-it("is not asked for its longest wait any more after it took none of three requests in a row", () => {
+it("no longer gets its longest wait after it accepted none of three requests in a row", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   const mayAfter = (refusals: number): boolean => {
     for (let refusal = 0; refusal < refusals; refusal++) endpointState.turnedAway(report(50), 0);

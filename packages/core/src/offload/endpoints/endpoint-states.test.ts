@@ -54,7 +54,7 @@ it("takes no model away from an endpoint for what another one says that it has n
   expect(disowned(missing({ endpoint: "device" }), true)).toBe(false);
 });
 
-it("leaves a gateway that knows who asks alone no more than before when it is let in nowhere itself", () => {
+it("pauses a gateway that knows its callers no longer when the gateway itself is refused everywhere", () => {
   const { endpoints, endpoint: endpointState } = endpointsWith("gateway");
   const refused = new LongshoreError("unauthenticated", "identify", "made up");
   const failures = new Map([["behind", refused]]);

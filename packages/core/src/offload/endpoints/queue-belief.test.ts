@@ -50,7 +50,7 @@ it("does not take its own requests for those of others when their answers overta
   expect(queue.shared(20)).toBe(true);
 });
 
-it("does not take its own requests for those of others when an older report is read behind a newer one", () => {
+it("does not count its own requests as those of others when an older report arrives after a newer one", () => {
   const queue = queueBelief();
   for (let count = 0; count < 3; count++) queue.sent(50, 0);
   queue.ended(8, true);
@@ -105,7 +105,7 @@ it("adds what was sent since the report, and what the report cannot know of yet"
   expect(queue.waitMs(100)).toBeCloseTo(120, 5);
 });
 
-it("expects what others cause to come back, and to stop when nothing is heard of it", () => {
+it("expects the load of others to return, and to end when no report mentions it", () => {
   const queue = queueBelief();
   for (let at = 0; at < 10_000; at += 100) queue.reported(report(200, 8), at, 0);
   expect(queue.waitMs(15_000)).toBeGreaterThan(120);
@@ -161,7 +161,7 @@ it("waits for the one request that is under way at an endpoint with one slot, fo
   expect(queue.waitMs(1150)).toBeCloseTo(50, 5);
 });
 
-it("has as many slots as a server runs that counts, and one more than whoever came did not wait behind", () => {
+it("has as many slots as a counting server reports running, and otherwise one more, since the request did not wait", () => {
   for (const counts of [true, false]) {
     const queue = queueBelief(counts);
     queue.sent(50, 0);

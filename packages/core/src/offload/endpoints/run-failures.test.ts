@@ -90,7 +90,7 @@ it("forgets an endpoint that is gone", () => {
   expect([out(1), runs.at(bad, "endpoint-1")]).toEqual([[], undefined]);
 });
 
-it("holds a refusal for load against an endpoint for who was refused only, where that is told who asks", () => {
+it("counts a refusal for load for the refused caller only, where the endpoint knows its callers", () => {
   const { all, runs } = fleet(3, true);
   const refuse = (id: string, reason: Reason, tenant?: string, retryAfterMs = 70): boolean => {
     const busy = new LongshoreError(reason, "admission", "made up", { retryAfterMs });
@@ -120,7 +120,7 @@ it("holds a refusal for load against an endpoint for who was refused only, where
   expect([out("tenant-0", 1).size, out("tenant-1", 1).size]).toEqual([0, 1]);
 });
 
-it("holds what a server that is not ours refuses for load against the model only that was asked for", () => {
+it("counts a refusal for load by a foreign server for the requested model only", () => {
   const { all, runs } = fleet(1, undefined, false);
   const busy = new LongshoreError("rejected", "transport", "not ready", { retryAfterMs: 70 });
   const endpointState = all.get("endpoint-0")!;

@@ -70,7 +70,7 @@ it("looks at a few of many, those that promise most and drawn ones", () => {
   expect(others.size).toBeGreaterThan(150);
 });
 
-it("never looks where the rules forbid, and always at who holds the state", () => {
+it("never considers endpoints that the rules forbid, and always considers the one that holds the state", () => {
   const { look } = fleet(1000);
   const { ids } = look(0, { ...free, zones: ["eu"] }, "endpoint-999");
   expect(ids).toContain("endpoint-999");
@@ -78,7 +78,7 @@ it("never looks where the rules forbid, and always at who holds the state", () =
   expect(look(0, { ...free, zones: ["jp"] }).count).toBe(0);
 });
 
-it("leaves who has become busy for the next best, and comes back when time has emptied its queue", () => {
+it("leaves a busy endpoint for the next best, and returns when its queue is empty", () => {
   const { all, look } = fleet(1000);
   expect(look(0).ids[0]).toBe("endpoint-0");
   all.get("endpoint-0")?.reported({ ...busy, queueMs: 500 }, 100, 0);
@@ -111,7 +111,7 @@ it("forgets an endpoint that is gone, and never takes one that came later for it
   expect(board.reuses).toBe(1);
 });
 
-it("keeps the endpoints of a hundred sites, and those of large sets of rules as far as there is room", () => {
+it("keeps the endpoints of a hundred sites, and those of large sets of rules up to its limit", () => {
   const { look, searched } = fleet(900);
   const rowsFor = (zones: readonly string[]): Int32Array | undefined => {
     look(0, { ...free, zones });

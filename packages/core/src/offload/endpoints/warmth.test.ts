@@ -14,7 +14,7 @@ const part: Segment = {
   to: "end",
 };
 
-it("does not wait for ever for an endpoint that was asked to load a part and says nothing more", async () => {
+it("does not wait for ever for an endpoint that never reports the load of a part", async () => {
   const clock = manualClock();
   const double = doubleEndpoint([]);
   const local: Endpoint = {

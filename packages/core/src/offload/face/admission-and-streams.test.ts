@@ -310,7 +310,7 @@ describe("several answers through an offloading endpoint", () => {
     expect(await taken(clock, other, call())).toEqual([[4, []], [5, []], "run-failed"]);
   });
 
-  it("are asked only of endpoints that give several, keep the rules, and are refused where there are none", async () => {
+  it("run only on endpoints that give several answers, keep the rules, and are refused where there are none", async () => {
     const clock = virtualClock();
     const cloud = streaming(endpointState(clock, "cloud", decoupled));
     const edge = offloading(clock, endpointState(clock, "here", decoupled), [cloud.endpoint]);

@@ -183,7 +183,7 @@ describe("an endpoint that is paused", () => {
     "internal",
   ];
 
-  it("may be asked where nothing else is left, whatever the order of its failures", () => {
+  it("may be used where nothing else is left, whatever the order of its failures", () => {
     for (const first of failures) {
       for (const second of failures) {
         const health = endpointHealth(seededRandom(1));
@@ -197,7 +197,7 @@ describe("an endpoint that is paused", () => {
     }
   });
 
-  it("may not be asked before the time that it said itself when it refused for load", () => {
+  it("may not be used before the time that it named when it refused for load", () => {
     const health = endpointHealth(seededRandom(1));
     health.failed(error("unreachable"), 0);
     health.failed(error("queue-full", 70), 1);
@@ -212,7 +212,7 @@ describe("an endpoint that is paused", () => {
     expect(full.mayBeAsked(1)).toBe(false);
   });
 
-  it("may not be asked where its answers are not believed", () => {
+  it("may not be used while its answers are not trusted", () => {
     const health = endpointHealth(seededRandom(1));
     health.failed(error("no-answer"), 0);
     health.distrust("its answers are wrong");

@@ -108,7 +108,7 @@ const golden = async (): Promise<GoldenInputs> => ({
 const always: CheckOptions = { sampleRatio: 0.5, burst: 50 };
 
 describe("answers that are wrong and plausible", () => {
-  it("keep an endpoint out that answers a golden input wrongly when it is first heard of", async () => {
+  it("keep an endpoint out that answers a golden input wrongly at its first offer", async () => {
     const clock = manualClock();
     const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
     liar.state.lies = true;
@@ -172,7 +172,7 @@ describe("answers that are wrong and plausible", () => {
     expect(await ask(3)).toEqual({ y: 6, where: "good" });
   });
 
-  it("are found by a second endpoint, and the third says who is wrong", async () => {
+  it("are found by a second endpoint, and the third decides which one is wrong", async () => {
     const clock = manualClock();
     const [liar, ...others] = [
       endpointState("liar"),
@@ -201,7 +201,7 @@ describe("answers that are wrong and plausible", () => {
     expect((await ask(4)).where).toBe("liar");
   });
 
-  it("are found while the third is left alone for having failed, which is asked all the same", async () => {
+  it("are found although the third endpoint is paused after a failure: it is used all the same", async () => {
     const clock = manualClock();
     const [quick, liar, good] = [
       endpointState("quick"),
@@ -250,7 +250,7 @@ describe("answers that are wrong and plausible", () => {
     expect((await ask(2)).y).toBe(4);
   });
 
-  it("count against an endpoint in quarantine although nobody else answers who could judge them", async () => {
+  it("count against an endpoint in quarantine although no other endpoint can judge them", async () => {
     const clock = manualClock();
     const [quick, bad, judge] = [
       endpointState("quick"),
@@ -332,7 +332,7 @@ describe("answers that are wrong and plausible", () => {
     expect(await where()).toBe("bad");
   });
 
-  it("leave nothing waiting that is asked a golden input when the offloader is closed", async () => {
+  it("leave no golden input waiting when the offloader is closed", async () => {
     const clock = manualClock();
     const bad = endpointState("bad");
     const far: Endpoint = {
@@ -350,7 +350,7 @@ describe("answers that are wrong and plausible", () => {
     expect(clock.armed()).toBe(0);
   });
 
-  it("let an endpoint back that has put another content in place of the one that it was wrong about", async () => {
+  it("let an endpoint back that has replaced the content with the wrong answers", async () => {
     const clock = manualClock();
     const bad = endpointState("bad");
     const next = { ...description, version: "2", digest: `sha256:${"5".repeat(64)}` };
@@ -446,7 +446,7 @@ describe("checks", () => {
     expect(listed.requests).toEqual([]);
   });
 
-  it("take the share of requests that was said, and none of a caller who saves energy", async () => {
+  it("take the configured share of requests, and none of a caller that saves energy", async () => {
     const clock = manualClock();
     const [first, second] = [endpointState("first"), endpointState("second", {}, 5)];
     const { ask } = offloader(clock, [first, second], { sampleRatio: 0.05 });
@@ -550,7 +550,7 @@ describe("answers that are confirmed before they are given", () => {
     expect(clock.armed()).toBeLessThan(3);
   });
 
-  it("come from a third endpoint where one of two breaks, and are not asked of the other again", async () => {
+  it("come from a third endpoint where one of two breaks, and do not run on the other again", async () => {
     const clock = manualClock();
     const [a, b, c] = [
       endpointState("a", {}, 5, clock),
@@ -612,7 +612,7 @@ describe("answers that are confirmed before they are given", () => {
     }
   });
 
-  it("are asked for at two endpoints at once, once each, where these say before a decision how busy they are", async () => {
+  it("run on two endpoints at once, once each, where these report their load before a decision", async () => {
     const clock = manualClock();
     let probes = 0;
     const crowd = ["a", "b", "c"].map((id) => {
@@ -639,7 +639,7 @@ describe("answers that are confirmed before they are given", () => {
     await clock.finish(result);
   });
 
-  it("are asked of the endpoint here once, too, where it is not believed alone", async () => {
+  it("run on the local endpoint once, too, where it is not trusted alone", async () => {
     const clock = manualClock();
     const own = endpointState("gate", {}, 5, clock);
     const [silent, good] = [endpointState("silent", {}, 6, clock), endpointState("good", {}, 50, clock)];
@@ -684,7 +684,7 @@ describe("answers that are confirmed before they are given", () => {
     expect(confirmedBy).toBeUndefined();
   });
 
-  it("are demanded by defaults that no caller takes back, and of whoever asks an endpoint", async () => {
+  it("are demanded by defaults that no caller can revoke, for every caller of an endpoint", async () => {
     const clock = manualClock();
     const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
     liar.state.lies = true;

@@ -104,8 +104,8 @@ function world({ loadMs, prepares = true, speed = 1, everyMs = 250 }: WorldOptio
   return { ask, asked, clock, server };
 }
 
-describe("a server that has to load what it is asked for", () => {
-  it("is asked to by the next request, left alone meanwhile, and used as soon as it has", async () => {
+describe("a server that has to load the requested model", () => {
+  it("loads at the next request, gets no requests meanwhile, and is used as soon as it has loaded", async () => {
     const { ask, asked } = world({ loadMs: 2000 });
     const answers = await ask(20);
     const first = answers.findIndex(({ where }) => where === "edge");
@@ -118,7 +118,7 @@ describe("a server that has to load what it is asked for", () => {
     expect(Math.max(...answers.slice(1).map(({ tookMs }) => tookMs))).toBeLessThan(1.5 * runMs);
   });
 
-  it("is taken to be silent where it never has, and costs no more than one that cannot be asked to", async () => {
+  it("counts as silent if it never finishes, and costs no more than one that cannot load", async () => {
     const lostIn = async (prepares: boolean): Promise<{ readonly lostMs: number; readonly runs: number }> => {
       const { ask, asked } = world({ loadMs: 1e9, prepares });
       const answers = await ask(80);

@@ -129,7 +129,7 @@ function scene() {
 }
 
 describe("a server that was gone for long and is back", () => {
-  it("is asked again within about a second, and takes what the other one leaves", async () => {
+  it("is tried again within about a second, and takes the requests that the other one refuses", async () => {
     const { a, b, stepsFor, clock, step } = scene();
     await stepsFor(2000);
     b.state.fault = "unreachable";
@@ -143,7 +143,7 @@ describe("a server that was gone for long and is back", () => {
     await stepsFor(2000);
   });
 
-  it("is asked at once where nobody else is left", async () => {
+  it("is tried at once where no other endpoint is left", async () => {
     const { a, b, stepsFor, step } = scene();
     await stepsFor(2000);
     b.state.fault = "unreachable";
@@ -154,7 +154,7 @@ describe("a server that was gone for long and is back", () => {
     await stepsFor(2000);
   });
 
-  it("is asked no more often meanwhile than each second", async () => {
+  it("is tried at most once a second meanwhile", async () => {
     const { b, stepsFor, askedFor } = scene();
     await stepsFor(2000);
     b.state.fault = "unreachable";
@@ -166,7 +166,7 @@ describe("a server that was gone for long and is back", () => {
 });
 
 describe("a server that does not know its gateway any more", () => {
-  it("gets no request while another one answers, is hardly asked, and is back when it does", async () => {
+  it("gets no request while another one answers, few questions, and requests again once it answers", async () => {
     const { b, stepsFor, askedFor } = scene();
     await stepsFor(2000);
     b.state.fault = "unauthenticated";
@@ -181,7 +181,7 @@ describe("a server that does not know its gateway any more", () => {
 });
 
 describe("a server that does not say what it has", () => {
-  it("is asked no more often than each second, whatever its reason", async () => {
+  it("is tried at most once a second, whatever its reason", async () => {
     const { b, stepsFor } = scene();
     await stepsFor(2000);
     b.state.fault = "not-permitted";

@@ -8,7 +8,7 @@ import { offloadEndpoint } from "./offload-endpoint.ts";
 const description = doubleDescription({ name: "twice", dataClass: "internal" });
 const { segment } = doubleOffer(description, doubleInfo, 1);
 
-it("a deadline that passes while a silent server is asked what it has is deadline-exceeded, though its timer is early", async () => {
+it("a deadline that passes while a silent server is queried for its models is deadline-exceeded, though its timer is early", async () => {
   const manual = manualClock();
   const clock = { ...manual, timer: (ms: number, fire: () => void) => manual.timer(ms - 0.9, fire) };
   const silent = {

@@ -139,7 +139,7 @@ it("a request that is under way at an endpoint that leaves the directory is answ
   expect(dialled.every(({ closed }) => closed)).toBe(true);
 });
 
-it("what says slowly what it has is waited for where all that a model was known from have gone", async () => {
+it("a server that lists its models slowly is waited for where all other servers of a model have gone", async () => {
   const clock = virtualClock();
   const { offloader, list } = fleet(clock, info("a"));
   await clock.runUntil(offloader.infer("toy", { x }));
@@ -147,7 +147,7 @@ it("what says slowly what it has is waited for where all that a model was known 
   expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("slow");
 });
 
-it("what those had who have left may come back with them: it is not unknown meanwhile", async () => {
+it("models of servers that have left may come back with them: they are not unknown meanwhile", async () => {
   const clock = virtualClock();
   const [a, other] = [info("a"), info("other")];
   const { offloader, list, dialled } = fleet(clock, a, other);
@@ -175,7 +175,7 @@ it("what those had who have left may come back with them: it is not unknown mean
   });
 });
 
-it("what has just come and says slowly what it has is waited for where all that a model was known from fail", async () => {
+it("a new server that lists its models slowly is waited for where all other servers of a model fail", async () => {
   const clock = virtualClock();
   const { offloader, list, dialled } = fleet(clock, info("a"));
   await clock.runUntil(offloader.infer("toy", { x }));
@@ -186,7 +186,7 @@ it("what has just come and says slowly what it has is waited for where all that 
   expect([result.where, result.tookMs > 900]).toEqual(["slow", true]);
 });
 
-it("an endpoint that comes is asked about the models in use at once, and used when it is better", async () => {
+it("a new endpoint is queried about the models in use at once, and used when it is better", async () => {
   const clock = virtualClock();
   const a = info("a");
   const { offloader, list } = fleet(clock, a);

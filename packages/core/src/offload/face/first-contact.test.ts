@@ -101,7 +101,7 @@ describe("the first use of a model", () => {
     expect(tookMs).toBeLessThan(2100);
   });
 
-  it("asks a server that is starting again soon", async () => {
+  it("tries a starting server again soon", async () => {
     const clock = manualClock();
     const { list, ask } = world(clock, [server(clock, "a", { startsMs: 600 })]);
     list("a");

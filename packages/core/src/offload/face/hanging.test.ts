@@ -124,7 +124,7 @@ async function gatewayOf(servers: readonly Server[], clock: ManualClock, confirm
 }
 
 describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a server %s", (fault) => {
-  it("the other of two is asked, though it was left alone when that was asked", async () => {
+  it("the other of two endpoints is used, though it was paused when the first was chosen", async () => {
     const clock = manualClock();
     const servers = [server(clock, "a", 5), server(clock, "b", 6)];
     const { ask } = await gatewayOf(servers, clock, false);
@@ -138,7 +138,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     expect(await ask()).toBeLessThan(450);
   });
 
-  it("the last of three is asked when the back-up does so, too, or breaks", async () => {
+  it("the last of three endpoints is used when the back-up hangs, too, or breaks", async () => {
     for (const second of [fault, "breaks"] as const) {
       const clock = manualClock();
       const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 5 + at));
@@ -153,7 +153,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
-  it("and a second opinion was due of it, a third is asked that another opinion began to ask in vain", async () => {
+  it("and a second opinion was due from it, a third endpoint gives it, though another opinion had tried that one in vain", async () => {
     const clock = manualClock();
     const servers = ["a", "b", "c"].map((id, at) => server(clock, id, 5 + at));
     const { ask } = await gatewayOf(servers, clock, true);
@@ -169,7 +169,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
-  it("and what is asked in its place gives another answer, the fourth tells who is right", async () => {
+  it("and its replacement gives another answer, the fourth endpoint decides which one is right", async () => {
     const clock = manualClock();
     const servers = ["a", "b", "c", "d"].map((id, at) => server(clock, id, 5 + at));
     const { ask } = await gatewayOf(servers, clock, true);
@@ -194,7 +194,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
-  it("who had only too much to do is asked again, and not who gives the other opinion", async () => {
+  it("an endpoint that was only busy is tried again, and not the one that gives the other opinion", async () => {
     for (let hung = 0; hung < 3; hung++) {
       for (const busy of [(hung + 1) % 3, (hung + 2) % 3]) {
         const clock = manualClock();
@@ -214,7 +214,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
-  it("and at once where much more is expected of what was asked in its place, unless nobody hurries", async () => {
+  it("and at once where its replacement is expected to take much longer, unless no deadline is near", async () => {
     for (const goal of [undefined, "cost"]) {
       const clock = manualClock();
       const [used, slow] = [server(clock, "a", 5), server(clock, "b", 60)];
@@ -233,7 +233,7 @@ describe.each(["hangs", "hangs in the body"] as const)("behind a gateway where a
     }
   });
 
-  it("and at once where what was asked in its place is known to hang", async () => {
+  it("and at once where its replacement is known to hang", async () => {
     const clock = manualClock();
     const servers = [server(clock, "a", 5), server(clock, "b", 6)];
     const { ask } = await gatewayOf(servers, clock, false);
@@ -259,7 +259,7 @@ async function inUse(clock: ManualClock, ...ids: readonly string[]) {
   return { ...gateway, servers: sorted, asked };
 }
 
-describe("what is begun in place of a server that hangs", () => {
+describe("the replacement run for a server that hangs", () => {
   it("is not sent to another endpoint of the name that the plan had", async () => {
     const clock = manualClock();
     const { ask, list, servers, asked } = await inUse(clock, "a", "b");
@@ -285,7 +285,7 @@ describe("what is begun in place of a server that hangs", () => {
     expect(asked()).toEqual([1, 0, 1]);
   });
 
-  it("is not sent again to who refused an earlier plan of the request", async () => {
+  it("is not sent again to an endpoint that refused an earlier plan of the request", async () => {
     const clock = manualClock();
     const { ask, servers, asked } = await inUse(clock, "a", "b", "c");
     for (const [at, { state }] of servers.entries()) state.fault = at < 2 ? "refuses" : "hangs";
@@ -382,7 +382,7 @@ it.each([
   expect(there.asked.length).toBe(before);
 });
 
-it("an endpoint that says nothing is asked by no more questions at once the longer that lasts", async () => {
+it("a silent endpoint gets no more questions at once the longer its silence lasts", async () => {
   const clock = manualClock();
   const [here, there] = [server(clock, "here", 50), server(clock, "there", 5)];
   let [silent, open, most] = [false, 0, 0];
@@ -440,7 +440,7 @@ it("a question that is not answered while a request is on its way there is not h
   expect((await first).where).toBe("there");
 });
 
-it("who saves energy asks no endpoint that answers requests, others each minute, and never beside a request", async () => {
+it("an app that saves energy queries no endpoint that answers requests, others each minute, and never beside a request", async () => {
   const clock = manualClock();
   const [there, other] = [server(clock, "there", 5), server(clock, "other", 900)];
   let [underWay, beside] = [0, 0];

@@ -149,7 +149,7 @@ async function outage(
   return told;
 }
 
-it("asks servers that failed as soon as they are whole, whatever the order of reasons", async () => {
+it("uses servers that failed as soon as they are whole, whatever the order of reasons", async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 3 }), phases(failures), async (count, all) => {
       const scene = gatewayOver(count);

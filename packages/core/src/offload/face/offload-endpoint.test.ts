@@ -157,7 +157,7 @@ describe("offloadEndpoint", () => {
     return { keys, gateway };
   }
 
-  it("asks others with a key only where the request came with one: what keeps nothing may be done twice", async () => {
+  it("sends a key only where the request came with one: a server that keeps no results may run twice", async () => {
     const clock = virtualClock();
     const { keys, gateway } = keyed(clock);
     await clock.runUntil(gateway.infer(request, call()));
@@ -166,7 +166,7 @@ describe("offloadEndpoint", () => {
     expect(keys).toEqual([undefined, expect.stringMatching(/^local~k\./), keys[1]]);
   });
 
-  it("asks them with a key of its own for what a server has that is not ours: nobody knows what that keeps", async () => {
+  it("sends a key of its own for models of a foreign server: it is unknown what that keeps", async () => {
     const clock = virtualClock();
     const digest = "foreign:toy/1/0";
     const { keys, gateway } = keyed(clock, {
@@ -423,7 +423,7 @@ describe("offloadEndpoint", () => {
     expect(reads).toBe(1);
   });
 
-  it("says which version it has when another is asked for, and what is missing without a local endpoint", async () => {
+  it("says which version it has when another is requested, and what is missing without a local endpoint", async () => {
     const clock = virtualClock();
     const edge = offloadEndpoint({ ...parts(clock), local: endpointState(clock, "edge", "eu", 1) });
     const other = { ...request, segment: { ...request.segment, digest: `sha256:${"9".repeat(64)}` } };
@@ -509,7 +509,7 @@ describe("the first use of a model", () => {
     expect(await clock.runUntil(gateway.describe("toy", "9", call()))).toBeUndefined();
   });
 
-  it("by several who come through other endpoints waits for the same answer", async () => {
+  it("by several callers through other endpoints waits for the same answer", async () => {
     const clock = virtualClock();
     const gateway = gatewayOver(clock, busy(clock, "a", 1, 2000));
     const all = [1, 2, 3].map(() => gateway.infer(request, call({ path: ["camera"] })));
@@ -561,7 +561,7 @@ it("tells whose request it was and of which model when an endpoint fails it, or 
   expect(events[1]).not.toHaveProperty("tenant");
 });
 
-it("asks nobody who has the same content under another name, whose rules may be others", async () => {
+it("uses no endpoint that has the same content under another name, since its rules may differ", async () => {
   const clock = virtualClock();
   const named = { ...model, description: { ...description, name: "copy", dataClass: "public" } };
   const copy = { ...named, profile: { ...profile, model: "copy" } };
@@ -582,7 +582,7 @@ it("asks nobody who has the same content under another name, whose rules may be 
   expect(other.counts.accepted).toBe(1);
 });
 
-it("asks an endpoint that was silent, or gone, when nothing else is left", async () => {
+it("uses an endpoint that was silent, or gone, when nothing else is left", async () => {
   const clock = virtualClock();
   const [slow, other] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "eu", 8)];
   const gateway = offloadEndpoint({
@@ -605,7 +605,7 @@ it("asks an endpoint that was silent, or gone, when nothing else is left", async
   expect(await clock.runUntil(timed())).toBeLessThan(500);
 });
 
-it("asks the endpoint that was silent for the shortest time when all were", async () => {
+it("uses the endpoint that was silent for the shortest time when all were", async () => {
   const clock = virtualClock();
   const [dead, slow] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "eu", 8)];
   const gateway = offloadEndpoint({
@@ -631,7 +631,7 @@ it("asks the endpoint that was silent for the shortest time when all were", asyn
   expect(clock.nowMs() - startedMs).toBeLessThan(500);
 });
 
-it("asks no endpoint that was silent while what can be fetched here is left", async () => {
+it("uses no endpoint that was silent while a model that can be fetched here is left", async () => {
   const clock = virtualClock();
   const silent = endpointState(clock, "a", "eu", 10);
   const gateway = offloadEndpoint({
@@ -668,7 +668,7 @@ describe("where one endpoint breaks and more is expected of the other than there
     return { clock, well, slow, over, ask };
   }
 
-  it("asks that, though it asks nobody at first who seems too slow", async () => {
+  it("uses that endpoint, though it uses no endpoint at first that seems too slow", async () => {
     const { clock, well, slow, over, ask } = scene();
     await expect(clock.runUntil(ask(over(slow)))).rejects.toMatchObject({ reason: "no-endpoint" });
     expect(slow.counts.accepted).toBe(0);
@@ -677,14 +677,14 @@ describe("where one endpoint breaks and more is expected of the other than there
     expect([well.counts, slow.counts]).toMatchObject([{ failed: 1 }, { answered: 1 }]);
   });
 
-  it("asks it not where a rule forbids that", async () => {
+  it("does not use it where a rule forbids that", async () => {
     const { clock, well, slow, over, ask } = scene("us");
     clock.timer(5, () => void (well.faults.down = true));
     await expect(clock.runUntil(ask(over(well, slow)))).rejects.toMatchObject({ reason: "unreachable" });
     expect(slow.counts.accepted).toBe(0);
   });
 
-  it("asks it not where the first one only has enough to do", async () => {
+  it("does not use it where the first one is only busy", async () => {
     const { clock, well, slow, over, ask } = scene();
     const full: Endpoint = {
       ...well,
@@ -752,7 +752,7 @@ describe("an endpoint that refuses one tenant for load", () => {
     },
   );
 
-  it("is used by the others meanwhile where it is told who asks, and by that one when its pause is over", async () => {
+  it("is used by other callers meanwhile where it knows its callers, and by the refused one when its pause is over", async () => {
     const { clock, over, asked, ask, offers } = scene(true);
     expect(await ask("flood")).toMatch(/^queue-full/);
     expect(await ask("flood")).toMatch(/^no-endpoint.*it refused for load \(queue-full\)/);
@@ -799,7 +799,7 @@ it.each([{}, { zones: ["eu"] }, { leastTrust: "operated" as const }])(
   },
 );
 
-it("explains where a request would run, and in the reply why it ran there when that was asked for", async () => {
+it("explains where a request would run, and in the reply why it ran there when the request wants that", async () => {
   const clock = virtualClock();
   const gateway = offloadEndpoint({
     ...parts(clock),
@@ -852,7 +852,7 @@ it("says whether any endpoint behind it answers, from one question a second", as
   expect(await clock.runUntil(none.reaches())).toBe(false);
 });
 
-describe("whether a model can be asked for", () => {
+describe("the availability of a model", () => {
   const asking = (clock: VirtualClock, ...endpoints: Endpoint[]) => {
     const gateway = offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
     return async (times = 1): Promise<boolean[]> =>
@@ -863,7 +863,7 @@ describe("whether a model can be asked for", () => {
       );
   };
 
-  it("is asked of its endpoint when somebody wants to know, once for all who do within a second", async () => {
+  it("is read from its endpoint on demand, once for all callers within a second", async () => {
     const clock = virtualClock();
     const one = endpointState(clock, "a", "eu", 1);
     const asked: string[] = [];

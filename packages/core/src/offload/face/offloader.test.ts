@@ -365,7 +365,7 @@ describe("createOffloader", () => {
     expect(second.predictedLabel).toBe("measured");
   });
 
-  it("cuts behind the detector on a thin link, and plans again when it knows how many marks there are", async () => {
+  it("cuts after the detector on a slow link, and plans again when it knows how many marks there are", async () => {
     const { clock, offloader } = world({ edgeMbit: 1, cloudMbit: 0.2, deviceSpeed: 0.5 });
     const many = await clock.runUntil(offloader.infer("marks", { image: image(60) }));
     expect(many.plans.length).toBeGreaterThan(1);

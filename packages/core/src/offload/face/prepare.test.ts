@@ -79,7 +79,7 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
   await gateway.close();
 });
 
-it("a gateway has nothing loaded where the rules let no request go, nor at who asks", async () => {
+it("a gateway has nothing loaded where the rules permit no request, nor at the caller", async () => {
   const endpointStates = {
     one: ["default"],
     far: ["default"],

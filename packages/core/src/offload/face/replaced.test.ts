@@ -140,7 +140,7 @@ describe("a model whose content was replaced at its server", () => {
     expect(x!.spec.datatype).toBe("INT8");
   });
 
-  it("is not asked for one answer where it gives any number now", async () => {
+  it("does not get a request for one answer where it gives any number now", async () => {
     const { clock, parts, replace } = edgeWith(content("3"));
     await using offloader = createOffloader(parts);
     await clock.runUntil(offloader.infer("toy", inputs));
@@ -171,7 +171,7 @@ describe("a model whose content was replaced at its server", () => {
     },
   );
 
-  it("is not asked about by who loops over answers of an offloader that was closed meanwhile", async () => {
+  it("is not queried by a loop over answers of an offloader that was closed meanwhile", async () => {
     const { clock, parts, endpoint, replace } = edgeWith(content("3"));
     const offloader = createOffloader(parts);
     await clock.runUntil(offloader.infer("toy", inputs));
@@ -184,7 +184,7 @@ describe("a model whose content was replaced at its server", () => {
     await clock.runUntil(closed ?? Promise.resolve());
   });
 
-  it("is asked about in few rounds by many requests, which ask about no other", async () => {
+  it("is queried in few rounds by many requests, which query no other model", async () => {
     const { clock, parts, offered, replace } = edgeWith(content("3"));
     await using offloader = createOffloader(parts);
     await clock.runUntil(offloader.infer("toy", inputs));
@@ -306,7 +306,7 @@ describe("a refusal", () => {
   );
 });
 
-describe("what its servers have no more", () => {
+describe("a model that its servers no longer have", () => {
   const call = { ...housekeepingCall("test"), rules: { dataClass: "internal", leastTrust: "none" } as const };
   const x = { spec: { name: "x", datatype: "UINT8", shape: [3] }, bytes: inputs.x } as const;
   const first = content("3");

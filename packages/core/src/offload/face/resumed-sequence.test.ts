@@ -186,7 +186,7 @@ it("a step with a number goes to the state before it, whatever the others say", 
   expect(ran).toEqual(["eu1 step 4"]);
 });
 
-it("asks no server that the rules forbid, and does not take an older state for the newest then", async () => {
+it("uses no server that the rules forbid, and does not take an older state for the newest then", async () => {
   const { send, ran, asked } = gateway({ eu1: standing(3, 9000), us1: standing(5, 1) });
   const rules = { dataClass: "internal", leastTrust: "none", zones: ["eu"] } as const;
   await expect(send(nextStep, { rules })).rejects.toMatchObject({

@@ -128,7 +128,7 @@ it.each(["run-failed", "runtime-crashed", "queue-full", "internal"] as const)(
   },
 );
 
-it("asks the server that failed a request again once the other one of two hangs", async () => {
+it("uses the server that failed a request again once the other one of two hangs", async () => {
   const { state, ask, warm } = scene(2);
   await warm();
   let failed: number | undefined;

@@ -222,7 +222,7 @@ describe("sequences", () => {
     await expect(sequence.next(one)).rejects.toMatchObject({ reason: "sequence-unknown" });
   });
 
-  it("give each step a key of its own, since a key stands for one request, and the same one when it is asked for again", async () => {
+  it("give each step a key of its own, since a key names one request, and the same key when a step is repeated", async () => {
     const clock = manualClock();
     const device = counter(info("device", "movable", "device"), 20);
     const keys: (string | undefined)[] = [];
@@ -415,7 +415,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     },
   );
 
-  it("are told as lost, behind a gateway and in an app, when their server forgot a state that cannot travel, and begin again", async () => {
+  it("are reported as lost, behind a gateway and in an app, when their server forgot a state that cannot travel, and begin again", async () => {
     const clock = manualClock();
     const endpoint = counter(info("a", "resident"), 1);
     const other = counter(info("b", "resident"), 9);

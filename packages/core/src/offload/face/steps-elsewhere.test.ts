@@ -174,7 +174,7 @@ it("says once for each pipeline that a model there does not fit", async () => {
   expect(unfit.map((message) => /step look of (\w+)/.exec(message)?.[1])).toEqual(["find", "seek"]);
 });
 
-it("asks another endpoint for the model of a step when the first one falls silent, and nobody set a deadline", async () => {
+it("uses another endpoint for the model of a step when the first one falls silent, without a deadline", async () => {
   const models = [pipeline("find", "1")];
   let silent: string | undefined;
   const second = doubleEndpoint([far()], { id: "second", kind: "oip", offers: false });

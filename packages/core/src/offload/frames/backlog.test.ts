@@ -102,7 +102,7 @@ describe("backlogOf", () => {
     expect(backlog.load()).toBe(1);
   });
 
-  it("charges this device as what plans say where requests wait behind what no plan for throughput began", () => {
+  it("charges this device as planned where requests wait for runs that no throughput plan began", () => {
     const backlog = backlogOf(1);
     const here = plan({ deviceMs: 100 });
     for (let frame = 0; frame < 20; frame++) {

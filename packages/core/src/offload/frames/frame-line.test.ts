@@ -109,7 +109,7 @@ describe("frameLine", () => {
     );
   });
 
-  it("drops a frame whose deadline passed before there was room, and tells a failed one without ending", async () => {
+  it("drops a frame whose deadline passed before a slot was free, and reports a failed one without ending", async () => {
     const clock = virtualClock();
     const limits = { keep: "latest", maxInFlight: 1, deadlineMs: 30 } as const;
     const given: (number | undefined)[] = [];

@@ -155,7 +155,7 @@ it("does not wait for a pause where requests follow one another sooner than a tr
   expect(sent).toEqual([3000]);
 });
 
-it("tells the next decision once to which places a train was sent just before, of many those that were asked first", () => {
+it("tells the next decision once to which endpoints a packet train was just sent, of many the first ones", () => {
   const clock = manualClock();
   const link = linkOf(50, 3000);
   const looked = Array.from({ length: 100 }, (_none, index) =>
@@ -238,7 +238,7 @@ it("sends another train where one is stuck and other things are answered, once i
   expect(await later(true)).toEqual(["no-answer", "sent"]);
 });
 
-it("asks a silent link with single packets whether it is back, and at once how quick it is when one is answered", async () => {
+it("probes a silent link with single packets, and measures its rate at once when one is answered", async () => {
   const clock = manualClock();
   const link = linkOf(50, 3000);
   const sent: (readonly [number, number])[] = [];

@@ -62,7 +62,7 @@ async function settled(promise: Promise<void> | undefined): Promise<boolean> {
 }
 
 describe("before a decision", () => {
-  it("the best endpoints are asked and waited for, where others send there and what they said is old", async () => {
+  it("the best endpoints are queried and awaited, where others send there and their load reports are old", async () => {
     const { clock, probes, plan, asked, all, acquaint } = crowd();
     await acquaint();
     const news = probes.before(plan(100), clock.nowMs());
@@ -76,7 +76,7 @@ describe("before a decision", () => {
     expect(probes.before(plan(100), clock.nowMs())).toBeUndefined();
   });
 
-  it("nobody is asked where nobody else sends, or where no endpoint is known to answer quickly", () => {
+  it("no endpoint is queried where no other client sends, or where none is known to answer quickly", () => {
     const alone = crowd({ inFlight: 0 });
     expect(alone.probes.before(alone.plan(100), 500)).toBeUndefined();
     const unknown = crowd();
@@ -85,7 +85,7 @@ describe("before a decision", () => {
     expect([alone.asked, unknown.asked]).toEqual([[], []]);
   });
 
-  it("nobody is asked where that takes more than a tenth of what the request is expected to take", async () => {
+  it("no endpoint is queried where that takes more than a tenth of the request's expected time", async () => {
     const { clock, probes, plan, asked, acquaint } = crowd();
     await acquaint();
     expect(probes.useful(clock.nowMs())).toBe(true);
@@ -95,7 +95,7 @@ describe("before a decision", () => {
     expect(probes.before(plan(11), clock.nowMs())).toBeDefined();
   });
 
-  it("nobody is asked where others send much more while the answer travels", async () => {
+  it("no endpoint is queried where others send much more while the answer travels", async () => {
     const { clock, probes, plan, acquaint } = crowd();
     await acquaint();
     for (let count = 0; count < 100; count++) {
@@ -117,7 +117,7 @@ describe("before a decision", () => {
     expect(await settled(news)).toBe(true);
   });
 
-  it("no more are asked than so many for each request", async () => {
+  it("at most a fixed number of endpoints is queried for each request", async () => {
     const { clock, probes, plan, asked, acquaint } = crowd({ perRequest: 0.25 });
     for (let round = 0; round < 8; round++) await acquaint();
     let requests = 0;

@@ -517,7 +517,7 @@ describe("guardWatch", () => {
     expect(times.waiting?.(310)).toBeUndefined();
   });
 
-  it("asks again where the back-up could not start", async () => {
+  it("tries again where the back-up could not start", async () => {
     let refuses = true;
     const { clock, fired, lost } = watched({ lostMs: 300, hurries: false, refuses: () => refuses });
     await clock.advance(400);
@@ -534,7 +534,7 @@ describe("guardWatch", () => {
     paid.watch[Symbol.dispose]();
   });
 
-  it("takes what waits behind a lost request for lost, too, and not once the endpoint has answered something", async () => {
+  it("counts requests queued after a lost one as lost, too, but not once the endpoint has answered something", async () => {
     const { travels, predicted } = leg;
     // It was to wait 490 ms for others.
     const queued: Leg = {
@@ -586,7 +586,7 @@ describe("guardWatch", () => {
     busy.watch[Symbol.dispose]();
   });
 
-  it("takes an endpoint for silent that was gone and is asked again, too", async () => {
+  it("counts an endpoint as silent, too, that was gone and is tried again", async () => {
     const back = watched({ hurries: false, elsewhere: spread(300, 350), usualMs: 60, failed: true });
     expect(back.endpoint.record.proven).toBe(false);
     await back.clock.advance(149);
@@ -679,7 +679,7 @@ describe("guardWatch", () => {
     expect(aloneMs()).toBeLessThan(10 + 4 * (usualMs - 10));
   });
 
-  it("knows how often a run here is late, behind what waits here by then", () => {
+  it("knows how often a run here is late, after the runs that wait here by then", () => {
     const work = localWork(1);
     const before = work.begin(50, 0);
     const run: Leg = {
@@ -699,7 +699,7 @@ describe("guardWatch", () => {
     expect([lateRatio?.(99), lateRatio?.(130)]).toEqual([1, 0]);
   });
 
-  it("asks a third endpoint for the deadline only as late as that allows, where second runs are dear or nobody hurries", () => {
+  it("starts a third run for the deadline as late as that allows, where second runs are dear or no deadline is near", () => {
     const { completionMs } = leg.predicted;
     const { overdueMs } = elsewhereMs(completionMs);
     const [usual, dear] = [

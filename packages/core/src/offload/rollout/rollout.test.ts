@@ -105,7 +105,7 @@ describe("an alias", () => {
     expect(endpoint.capabilities?.known?.("reader", undefined, asker)).toBeUndefined();
   });
 
-  it("has the version loaded that is asked for, by content", async () => {
+  it("loads the requested version, by content", async () => {
     const { rollouts, clock, inner, start } = await endpointState();
     await start("canary", 0.1);
     const loaded: string[] = [];
@@ -123,7 +123,7 @@ describe("an alias", () => {
     expect(loaded).toEqual([`ocr 1 ${digestOf("1")}`, `ocr 2 ${digestOf("2")}`]);
   });
 
-  it("is changed only by who knows its revision, and every change is told", async () => {
+  it("is changed only with its current revision, and every change is reported", async () => {
     const { change, start, rollouts, events } = await endpointState();
     await expect(change(0, { do: "set", model: "ocr", version: "2" })).rejects.toMatchObject({
       reason: "conflict",
@@ -221,7 +221,7 @@ describe("an alias", () => {
     expect((await openRollouts({ ...parts, shelf })).find("reader")).toEqual(rollouts.find("reader"));
   });
 
-  it("is not changed by who meant a candidate that was given up while the change was written down", async () => {
+  it("is not changed for a candidate that was withdrawn while the change was being saved", async () => {
     let slow = false;
     let written = (): void => undefined;
     let kept: readonly Alias[] = [];
@@ -249,7 +249,7 @@ describe("an alias", () => {
     expect(kept).toMatchObject([{ revision: 3, stable: { version: "1" } }]);
   });
 
-  it("gives who holds a part of a version that very version, and nothing else under its name", async () => {
+  it("gives a client that holds a part of a version that very version, and nothing else under its name", async () => {
     const { start, ask } = await endpointState();
     await start("canary", 0.5);
     const segment = {
@@ -318,7 +318,7 @@ describe("a candidate that has to be loaded", () => {
     expect(loads.asked).toEqual(["ocr 2", "ocr 2"]);
   });
 
-  it("gives way to whoever changed the alias meanwhile", async () => {
+  it("yields to another writer that changed the alias meanwhile", async () => {
     const loads = loading();
     const { rollouts, start, change } = await endpointState(undefined, (model, target) =>
       target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
@@ -331,7 +331,7 @@ describe("a candidate that has to be loaded", () => {
     expect(rollouts.find("reader")?.trial).toBeUndefined();
   });
 
-  it("is asked nothing meanwhile where the operator or the file of a restart puts it on trial, and is tried if it cannot be", async () => {
+  it("is not queried meanwhile where the operator or the restart file puts it on trial, and is tried if it cannot be queried", async () => {
     const trial = {
       candidate: { version: "2", digest: digestOf("2") },
       mode: "canary",
@@ -415,7 +415,7 @@ describe("a candidate", () => {
     expect([await at("new", 0), await at("old", 0)]).toEqual(["1", "1"]);
   });
 
-  it("keeps who has it when its share grows", () => {
+  it("keeps its callers when its share grows", () => {
     const alias = (weightRatio: number): Alias => ({
       schemaVersion: 1,
       name: "reader",
@@ -694,7 +694,7 @@ describe("aliases of the operator", () => {
     expect(rollouts.find("other")).toBeDefined();
   });
 
-  it("leave no revision behind that one of the endpoint could come to have again, nor one that was there before them", async () => {
+  it("leave no revision that the endpoint could give out again, nor one that existed before them", async () => {
     let kept = nothingKept;
     const shelf: AliasShelf = { read: async () => kept, write: async (all) => void (kept = all) };
     const { rollouts, change } = await endpointState(shelf);

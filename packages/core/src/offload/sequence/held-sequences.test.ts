@@ -72,7 +72,7 @@ it("does not keep for ever what nobody says an idle time of", async () => {
   await enter("b", 61_000);
 });
 
-it("keeps room for others where one tenant has very many", async () => {
+it("keeps slots for others where one tenant has very many", async () => {
   const held = heldSequences(manualClock(), { maxSequences: 4 });
   const enter = async (tenant: string, key: string): Promise<void> => {
     using turn = await held.enter(`${tenant} ${key}`, { ...call, tenant });

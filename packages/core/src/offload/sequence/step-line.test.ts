@@ -24,7 +24,7 @@ it("does steps one after another, each from where the one before left the state"
   await expect(next()).rejects.toMatchObject({ reason: "sequence-unknown" });
 });
 
-it("asks again for a step that failed", async () => {
+it("repeats a step that failed", async () => {
   const line = new StepLine("s", manualClock(), () => false);
   await expect(line.next(false, always, () => Promise.reject(new Error("gone")))).rejects.toThrow("gone");
   const answer = { endpoint: "there", state: undefined, seal: undefined };
@@ -50,7 +50,7 @@ it("does nothing more once it was ended while a step was under way", async () =>
   });
 });
 
-it("lets a step give up while it waits for those before it, and those behind it wait for them all the same", async () => {
+it("lets a step give up while it waits for earlier steps, and later steps still wait for those", async () => {
   const clock = manualClock();
   const line = new StepLine("s", clock, () => false);
   let answer = (): void => undefined;

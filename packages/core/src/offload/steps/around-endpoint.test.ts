@@ -78,7 +78,7 @@ it("says of what fails here that it failed here, and of what fails there nothing
   await expect(wholeAnswer(well.endpoint, well.local, all, request, call)).rejects.toBe(full);
 });
 
-it("gives each request of a step behind several answers a key of its own", async () => {
+it("gives each request of a step after several answers a key of its own", async () => {
   const { local, endpoint } = world(async () => tensorsOf(byte("before.value", 1)));
   const several: Endpoint = {
     ...local,

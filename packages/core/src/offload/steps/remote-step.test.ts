@@ -60,7 +60,7 @@ function endpoint(gives = "y") {
   );
 }
 
-it("asks once for each element of a list whose elements differ in shape, each with its own key and no sequence", async () => {
+it("sends one request for each element of a list whose elements differ in shape, each with its own key and no sequence", async () => {
   const there = endpoint();
   const call = { ...housekeepingCall("test"), idempotencyKey: "k" };
   const lines = Array.from({ length: 12 }, (_, at) => ints("", ...Array.from({ length: at % 4 }, () => at)));

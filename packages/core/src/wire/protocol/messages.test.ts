@@ -202,7 +202,7 @@ describe("binary form", () => {
     expect(json(input({ datatype: "BYTES", shape: [count], data: [] }))).toBe("body-too-large");
   });
 
-  it("refuses a small coded body that stands for a tensor larger than allowed", () => {
+  it("refuses a small coded body that decodes to a tensor larger than allowed", () => {
     const { body, length } = withBinary(
       {
         inputs: [

@@ -560,7 +560,7 @@ describe("connections that are framed here", () => {
     expect(heard.ended).toBe(false);
   });
 
-  it("let clients send as much as they may before they have heard of windows", async () => {
+  it("let clients send as much as they may before the first window update", async () => {
     const { address } = await openServer(undefined, { callWindowBytes: 1000 });
     const body = message(Array.from({ length: 4000 }, () => 1));
     const heard = dial(address, hello + one + data(1, body));
