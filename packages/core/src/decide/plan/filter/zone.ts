@@ -19,8 +19,10 @@ export function zoneRemoves(
   return zones.length === 0;
 }
 
-/** The sentence for `lost`. */
+/** The sentence for `lost`. Names the remedy where the zone of an endpoint was not stated. */
 export function zoneDetail(zones: readonly ZoneId[], allowed: readonly ZoneId[] | undefined): string {
-  if (zones.length === 0) return "nobody says in which zone it processes";
+  if (zones.length === 0) return "no zone is stated for it";
+  if (zones.includes("unknown"))
+    return `no zone is stated for a server on the way (\`zone\` of its entry, or --at-zone); allowed: ${allowed?.join(", ") ?? "any"}`;
   return `it processes in ${zones.join(", ")}; allowed: ${allowed?.join(", ") ?? "any but another's device"}`;
 }
