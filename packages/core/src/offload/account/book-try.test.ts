@@ -28,7 +28,7 @@ function scene(deadlineMs = Infinity, tally = newTally()) {
   const call = { ...housekeepingCall("test"), deadlineMs };
   const run = (answer: (planned: Planned) => Promise<unknown>): Promise<unknown> =>
     bookTry(where, call, tally, answer).catch(() => undefined);
-  return { clock, run, prices: () => endpoint.books.prices(clock.nowMs()) };
+  return { clock, run, prices: () => endpoint.tries.books.prices(clock.nowMs()) };
 }
 
 describe("bookTry", () => {

@@ -68,7 +68,7 @@ export async function bookTry<T>(
  */
 function triedBy({ endpoints, local }: Where, { legs }: Plan): Tried | undefined {
   const away = legs.find(({ travels }) => travels);
-  const books = away && endpoints.all.get(away.endpoint)?.books;
+  const books = away && endpoints.all.get(away.endpoint)?.tries.books;
   if (!books) return undefined;
   const here = legs.find(({ id, endpoint }) => id === "local" && endpoint === local?.info.id);
   const stayed = here !== undefined && here === legs[0];

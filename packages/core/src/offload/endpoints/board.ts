@@ -73,7 +73,7 @@ export function endpointBoard(): Board {
   function write(row: number, nowMs: number): void {
     const endpoint = endpoints[row];
     if (!endpoint) return;
-    const { queue, ratio, extraMs, perByteMs, openAtMs } = endpoint.outlook(nowMs);
+    const { queue, ratio, extraMs, perByteMs, openAtMs } = endpoint.reading.outlook(nowMs);
     const { emptyAtMs, leastMs, othersMs, reportedAtMs, memoryMs } = queue;
     leastRatio = Math.min(leastRatio, ratio);
     leastSince = Math.min(leastSince, ratio);

@@ -41,7 +41,7 @@ export function forwardedOffers(
   failingMs = 0,
 ): readonly Offer[] {
   if (failingMs === Infinity || endpoint.health.unavailable(nowMs) !== undefined) return [];
-  const view = endpoint.view(nowMs);
+  const view = endpoint.reading.view(nowMs);
   const composed: Offer[] = [];
   for (const offer of offers.map(byOwnNames)) {
     if (offer.segment.digest !== known.description.digest || offer.expiresAtMs + graceMs < nowMs) continue;

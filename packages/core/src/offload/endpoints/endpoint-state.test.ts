@@ -14,7 +14,7 @@ it("believes a fresh report of the queue, then what is usual for the endpoint, t
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   expect(endpointState.queue.waitMs(0)).toBe(0);
   for (let at = 0; at <= 60_000; at += 2000)
-    endpointState.reported(report(at % 4000 === 0 ? 900 : 300), at, 0);
+    endpointState.reports.load(report(at % 4000 === 0 ? 900 : 300), at, 0);
   expect(endpointState.queue.waitMs(60_000)).toBeCloseTo(900, -1);
   // Ten half-lives of the report later only what is usual is left, a little aged.
   expect(endpointState.queue.waitMs(70_000)).toBeGreaterThan(350);
@@ -24,7 +24,7 @@ it("believes a fresh report of the queue, then what is usual for the endpoint, t
 
 it("takes the queue that an offer states into what is usual", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
-  for (let at = 0; at <= 100_000; at += 5000) endpointState.offered(500, at);
+  for (let at = 0; at <= 100_000; at += 5000) endpointState.reports.queue(500, at);
   expect(endpointState.queue.waitMs(100_000)).toBeGreaterThan(300);
   expect(endpointState.queue.waitMs(100_000)).toBeLessThanOrEqual(500);
 });
@@ -34,32 +34,32 @@ it("tries an endpoint that proves nothing at longer and longer intervals, and ag
   const tries = (fromMs: number, toMs: number): readonly number[] => {
     const at: number[] = [];
     for (let nowMs = fromMs; nowMs < toMs; nowMs += 100) {
-      if (!endpointState.untried(nowMs)) continue;
+      if (!endpointState.reading.untried(nowMs)) continue;
       at.push(nowMs);
-      endpointState.legBegan(200, nowMs);
+      endpointState.legs.began(200, nowMs);
       // Somebody else answered first.
-      endpointState.legEnded();
+      endpointState.legs.ended();
     }
     return at;
   };
   expect(tries(0, 20_000)).toEqual([1100, 3200, 7300, 15_400]);
-  endpointState.failed(new LongshoreError("unreachable", "transport", "it is gone"), 20_000);
+  endpointState.outcomes.failed(new LongshoreError("unreachable", "transport", "it is gone"), 20_000);
   expect(tries(20_000, 23_000)).toEqual([20_000, 22_100]);
-  endpointState.answered(22_100);
+  endpointState.outcomes.answered(22_100);
   expect(tries(22_100, 25_000)).toEqual([23_200]);
-  for (let answer = 0; answer < 4; answer++) endpointState.answered(25_000);
+  for (let answer = 0; answer < 4; answer++) endpointState.outcomes.answered(25_000);
   expect(tries(25_000, 30_000)).toEqual([]);
 });
 
 it("is not paused any more once it answers, and its next failure is the first in a row", () => {
   const { health, ...endpointState } = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   const away = new LongshoreError("no-answer", "transport", "it is silent");
-  for (let failure = 0; failure < 4; failure++) endpointState.failed(away, failure);
+  for (let failure = 0; failure < 4; failure++) endpointState.outcomes.failed(away, failure);
   expect(health.pausedUntilMs).toBeGreaterThan(1000);
-  endpointState.answered(10);
+  endpointState.outcomes.answered(10);
   expect(health.unavailable(10)).toBeUndefined();
   expect(health.failing).toBe(false);
-  endpointState.failed(away, 20);
+  endpointState.outcomes.failed(away, 20);
   expect(health.pausedUntilMs).toBeLessThan(400);
 });
 
@@ -69,21 +69,21 @@ it("counts the radio as active while bytes are on their way to the endpoint", ()
     roundTripMs: () => certain(20),
   };
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
-  const sharedMs = (): number => endpointState.view(0).sharedMs;
+  const sharedMs = (): number => endpointState.reading.view(0).sharedMs;
   expect(sharedMs()).toBe(0);
-  endpointState.legBegan(200, 0);
+  endpointState.legs.began(200, 0);
   expect(sharedMs()).toBe(700);
-  endpointState.legEnded(10);
+  endpointState.legs.ended(10);
   expect(sharedMs()).toBe(0);
 });
 
 it("is not mute while it gives one answer after another", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
-  endpointState.legBegan(10, 0);
-  endpointState.legBegan(10, 0);
+  endpointState.legs.began(10, 0);
+  endpointState.legs.began(10, 0);
   endpointState.record.missed(0);
   expect(endpointState.record.mute).toBe(true);
-  endpointState.answering(500);
+  endpointState.outcomes.answering(500);
   expect(endpointState.record.mute).toBe(false);
   endpointState.record.missed(400);
   expect([endpointState.record.mute, endpointState.record.proven]).toEqual([false, false]);
@@ -94,9 +94,9 @@ it("counts all that was under way at a server when it went as one failure", () =
   const gone = new LongshoreError("unreachable", "transport", "it is gone");
   const silent = new LongshoreError("no-answer", "execute", "it says nothing");
   const broke = (error: LongshoreError, beganMs: number, nowMs: number): void =>
-    endpointState.failed(error, nowMs, false, beganMs);
+    endpointState.outcomes.failed(error, nowMs, false, beganMs);
   // Questions about itself, too.
-  for (let model = 0; model < 8; model++) endpointState.failed(silent, 1000, true, 900);
+  for (let model = 0; model < 8; model++) endpointState.outcomes.failed(silent, 1000, true, 900);
   for (let leg = 0; leg < 25; leg++) broke(silent, 900 + leg, 1000);
   // It answers questions again, which says nothing about the runs that broke as well.
   endpointState.health.reached();
@@ -122,11 +122,11 @@ it("writes down what is believed of its link when it has said something for the 
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
   expect(endpointState.link.table.up[0]).toBe(60);
   tookMs = 1;
-  endpointState.promised([], 5, true);
+  endpointState.reports.offers([], 5, true);
   expect(endpointState.link.table.up[0]).toBe(1);
   // From then on that is done off the path of requests.
   tookMs = 2;
-  endpointState.promised([], 10, true);
+  endpointState.reports.offers([], 10, true);
   expect(endpointState.link.table.up[0]).toBe(1);
 });
 
@@ -135,7 +135,7 @@ it("wants its table computed again soon, but not before its first offer where th
   const endpointState = followEndpoint(endpoint, link, clock, seededRandom(1), undefined);
   const { table } = endpointState.link;
   expect(endpointState.link.stale(5)).toBe(false);
-  endpointState.promised([], 5, false);
+  endpointState.reports.offers([], 5, false);
   expect(endpointState.link.table).toBe(table);
   expect(endpointState.link.stale(5)).toBe(true);
 });
@@ -143,11 +143,11 @@ it("wants its table computed again soon, but not before its first offer where th
 it("no longer gets its longest wait after it accepted none of three requests in a row", () => {
   const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
   const mayAfter = (refusals: number): boolean => {
-    for (let refusal = 0; refusal < refusals; refusal++) endpointState.turnedAway(report(50), 0);
-    return endpointState.mayTurnAway;
+    for (let refusal = 0; refusal < refusals; refusal++) endpointState.reports.turnedAway(report(50), 0);
+    return endpointState.reading.mayTurnAway;
   };
   expect(mayAfter(2)).toBe(true);
   expect(mayAfter(1)).toBe(false);
-  endpointState.answered(0);
-  expect(endpointState.mayTurnAway).toBe(true);
+  endpointState.outcomes.answered(0);
+  expect(endpointState.reading.mayTurnAway).toBe(true);
 });

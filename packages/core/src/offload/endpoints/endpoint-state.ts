@@ -49,58 +49,54 @@ export type QueueReading = Pick<
   "underWay" | "waitMs" | "occupiedMs" | "shared" | "serviceMs" | "reportedAtMs"
 >;
 
-/** The state of one other endpoint as seen from here: the mutable record behind an `EndpointView`. */
-export interface EndpointState {
-  readonly endpoint: Endpoint;
-  readonly link: LinkState;
-  readonly record: AnswerRecord;
-  /** How many requests wait there. */
-  readonly queue: QueueReading;
-  readonly health: EndpointHealth;
-  readonly service: ServiceRatio;
-  /** The record of second runs beside it and of late answers, from which their price follows. */
-  readonly books: Tries;
-  readonly lateness: Lateness;
+/** Requests of this process that are sent to an endpoint: its queue grows and shrinks with them. */
+export interface EndpointLegs {
   /** Records that a leg with this promised run time was sent. Returns the milliseconds that it added to the queue. */
-  legBegan(promisedMs: number, nowMs: number): number;
+  began(promisedMs: number, nowMs: number): number;
   /** A leg that was sent at `sentAtMs` and added `addedMs` to the queue was refused, or its connection closed: it is not there. */
-  legWithdrawn(sentAtMs: number, addedMs: number): void;
+  withdrawn(sentAtMs: number, addedMs: number): void;
   /** Records the end of a leg; `answeredAtMs` if it was answered. */
-  legEnded(answeredAtMs?: number): void;
+  ended(answeredAtMs?: number): void;
+}
+
+/** What an endpoint reports of itself. */
+export interface EndpointReports {
   /** Records a load report from a message that was under way for `delayMs`. */
-  reported(load: LoadReport, nowMs: number, delayMs: number): void;
+  load(load: LoadReport, nowMs: number, delayMs: number): void;
   /** Records that it refused a request because the wait would have exceeded the belief, and its load report. */
   turnedAway(load: LoadReport, nowMs: number): void;
-  /** Whether it may turn requests away: one that takes nothing any more is to fail. */
-  readonly mayTurnAway: boolean;
   /**
    * Records new offers. The first offers also start the belief about its link. It is computed at once if there are `few` endpoints;
    * otherwise in turn.
    */
-  promised(offers: readonly Offer[], nowMs: number, few: boolean): void;
+  offers(offers: readonly Offer[], nowMs: number, few: boolean): void;
   /** Records the queue length that came with an offer. */
-  offered(queueMs: number, nowMs: number): void;
-  /** See `EndpointHealth.failed`. */
-  failed(error: LongshoreError, nowMs: number, isPoll?: boolean, beganMs?: number): void;
-  /** Rough time of a request there at any instant, until something happens. */
-  outlook(nowMs: number): Outlook;
-  /** Starts its slow start: it has just joined others. */
-  startSlowly(nowMs: number): void;
-  /** Records a run that was given up; see `EndpointHealth`. */
-  abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
+  queue(queueMs: number, nowMs: number): void;
+}
+
+/** How requests to an endpoint end. */
+export interface EndpointOutcomes {
   /** It answered a request. */
   answered(nowMs: number): void;
   /** It gave one of several answers to a request. */
   answering(nowMs: number): void;
+  /** See `EndpointHealth.failed`. */
+  failed(error: LongshoreError, nowMs: number, isPoll?: boolean, beganMs?: number): void;
+  /** Records a run that was given up; see `EndpointHealth`. */
+  abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
+}
+
+/** What second runs beside an endpoint cost. */
+export interface EndpointTries {
+  /** The record of second runs, from which their price follows. */
+  readonly books: Tries;
+  readonly lateness: Lateness;
+}
+
+/** An endpoint as decisions read it. */
+export interface EndpointReading {
   /**
-   * Whether the endpoint is worth a try: its promises were off, or it failed, and nothing was sent there for so long that it may have
-   * changed; or too little is known of it.
-   */
-  untried(nowMs: number): boolean;
-  /** Whether it failed recently, so that the charge and the belief since may be too high. Its first answers will tell. */
-  doubtful(nowMs: number): boolean;
-  /**
-   * The endpoint as decisions read it. `anyway`: ignore its pause, because too many endpoints are paused at once. `afresh`: ignore learned
+   * The row of a table. `anyway`: ignore its pause, because too many endpoints are paused at once. `afresh`: ignore learned
    * penalties once (exploration); an unproven endpoint counts as faster still. `alone`: ignore the slow start, because no other endpoint
    * could take the requests.
    */
@@ -108,6 +104,33 @@ export interface EndpointState {
     nowMs: number,
     as?: { readonly anyway?: boolean; readonly afresh?: boolean; readonly alone?: boolean },
   ): EndpointView;
+  /** Rough time of a request there at any instant, until something happens. */
+  outlook(nowMs: number): Outlook;
+  /**
+   * Whether the endpoint is worth a try: its promises were off, or it failed, and nothing was sent there for so long that it may have
+   * changed; or too little is known of it.
+   */
+  untried(nowMs: number): boolean;
+  /** Whether it failed recently, so that the charge and the belief since may be too high. Its first answers will tell. */
+  doubtful(nowMs: number): boolean;
+  /** Whether it may turn requests away: one that takes nothing any more is to fail. */
+  readonly mayTurnAway: boolean;
+}
+
+/** The state of one other endpoint as seen from here: what is believed of it, and the events that change the beliefs. */
+export interface EndpointState {
+  readonly endpoint: Endpoint;
+  readonly link: LinkState;
+  readonly health: EndpointHealth;
+  readonly record: AnswerRecord;
+  /** How many requests wait there. */
+  readonly queue: QueueReading;
+  readonly service: ServiceRatio;
+  readonly tries: EndpointTries;
+  readonly legs: EndpointLegs;
+  readonly reports: EndpointReports;
+  readonly outcomes: EndpointOutcomes;
+  readonly reading: EndpointReading;
 }
 
 /** Starts to follow an endpoint. */
@@ -119,14 +142,16 @@ export function followEndpoint(
   hedges: TryOptions | undefined,
   /** Called after each event there, and whether the table of its `link` was computed again. */
   changed: (id: EndpointId, link: boolean) => void = () => undefined,
+  /** Whether it has just joined others, so that it gets its share of requests little by little. */
+  startsSlowly: boolean = false,
 ): EndpointState {
   const health = endpointHealth(random);
   const service = serviceRatio();
   const growth = promiseGrowth();
-  const books = tryBooks(hedges);
-  const lateAnswers = lateness();
+  const tries: EndpointTries = { books: tryBooks(hedges), lateness: lateness() };
   const queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
   const slow = slowStart();
+  if (startsSlowly) slow.begin(clock.nowMs());
   let returning = false;
   /** Whether it promised anything yet. */
   let promisedBefore = false;
@@ -137,32 +162,26 @@ export function followEndpoint(
   const record = new AnswerRecord(clock.nowMs());
   const tried = (nowMs: number): number =>
     record.proven ? Math.min(1, service.ratio(nowMs)) : unprovenRatio;
-  return {
-    endpoint,
-    link,
-    record,
-    queue,
-    health,
-    service,
-    books,
-    lateness: lateAnswers,
-    legBegan(promisedMs, nowMs) {
+  const legs: EndpointLegs = {
+    began(promisedMs, nowMs) {
       happened();
       record.sent(nowMs, queue.underWay === 0);
       link.touched();
       return queue.sent(promisedMs * service.ratio(nowMs), nowMs);
     },
-    legWithdrawn(sentAtMs, addedMs) {
+    withdrawn(sentAtMs, addedMs) {
       happened();
       queue.withdrawn(sentAtMs, addedMs, clock.nowMs());
       link.touched();
     },
-    legEnded(answeredAtMs) {
+    ended(answeredAtMs) {
       happened();
       queue.ended(answeredAtMs ?? clock.nowMs(), answeredAtMs !== undefined);
       link.touched();
     },
-    reported(load, nowMs, delayMs) {
+  };
+  const reports: EndpointReports = {
+    load(load, nowMs, delayMs) {
       happened();
       queue.reported(load, nowMs, delayMs);
     },
@@ -171,10 +190,7 @@ export function followEndpoint(
       refused++;
       queue.reported(load, nowMs, 0);
     },
-    get mayTurnAway() {
-      return refused < mostTurnedAway;
-    },
-    promised(offers, nowMs, few) {
+    offers(offers, nowMs, few) {
       const first = !promisedBefore;
       promisedBefore = true;
       link.heard(nowMs);
@@ -183,9 +199,22 @@ export function followEndpoint(
       else if (first) link.touched(true);
       service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
     },
-    offered(queueMs, nowMs) {
+    queue(queueMs, nowMs) {
       happened();
       queue.offered(queueMs, nowMs);
+    },
+  };
+  const outcomes: EndpointOutcomes = {
+    answered(nowMs) {
+      happened();
+      health.succeeded(nowMs);
+      record.answered(nowMs, true);
+      link.heard(nowMs);
+      refused = 0;
+    },
+    answering(nowMs) {
+      record.answered(nowMs, false);
+      link.heard(nowMs);
     },
     failed(error, nowMs, isPoll, beganMs) {
       happened();
@@ -200,42 +229,8 @@ export function followEndpoint(
       returning ||= health.failing;
       link.touched();
     },
-    outlook(nowMs) {
-      const { up, down } = link.table;
-      const emptyMs = up[0] ?? 0;
-      return {
-        queue: queue.outlook(nowMs),
-        ratio: service.ratio(nowMs),
-        extraMs:
-          health.penaltyMs(nowMs) +
-          slow.chargeMs(queue.underWay, queue.serviceMs, nowMs) +
-          emptyMs +
-          (down[0] ?? 0),
-        perByteMs: Math.max(0, (up[gaugeSize] ?? 0) - emptyMs) / (transferSizes[gaugeSize] ?? 1),
-        openAtMs: health.distrusted === undefined ? health.pausedUntilMs : Infinity,
-      };
-    },
-    startSlowly: slow.begin,
-    answered(nowMs) {
-      happened();
-      health.succeeded(nowMs);
-      record.answered(nowMs, true);
-      link.heard(nowMs);
-      refused = 0;
-    },
-    answering(nowMs) {
-      record.answered(nowMs, false);
-      link.heard(nowMs);
-    },
-    doubtful: (nowMs) =>
-      health.failing || nowMs - health.downAtMs < doubtMs || slow.chargeMs(1, 1, nowMs) > 0,
-    untried(nowMs) {
-      if (record.unproven(nowMs)) return true;
-      return (
-        nowMs - record.sentAtMs > untriedMs &&
-        (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
-      );
-    },
+  };
+  const reading: EndpointReading = {
     view(nowMs, { anyway = false, afresh = false, alone = false } = {}) {
       const unavailable = anyway ? undefined : health.unavailable(nowMs);
       if (returning && unavailable === undefined) {
@@ -252,12 +247,40 @@ export function followEndpoint(
         penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
         // When a request sent now would arrive, the earlier ones will have.
         sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,
-        prices: books.prices(nowMs),
+        prices: tries.books.prices(nowMs),
         unavailable,
         explored: afresh
           ? { serviceRatio: service.ratio(nowMs), penaltyMs: health.penaltyMs(nowMs) }
           : undefined,
       };
     },
+    outlook(nowMs) {
+      const { up, down } = link.table;
+      const emptyMs = up[0] ?? 0;
+      return {
+        queue: queue.outlook(nowMs),
+        ratio: service.ratio(nowMs),
+        extraMs:
+          health.penaltyMs(nowMs) +
+          slow.chargeMs(queue.underWay, queue.serviceMs, nowMs) +
+          emptyMs +
+          (down[0] ?? 0),
+        perByteMs: Math.max(0, (up[gaugeSize] ?? 0) - emptyMs) / (transferSizes[gaugeSize] ?? 1),
+        openAtMs: health.distrusted === undefined ? health.pausedUntilMs : Infinity,
+      };
+    },
+    untried(nowMs) {
+      if (record.unproven(nowMs)) return true;
+      return (
+        nowMs - record.sentAtMs > untriedMs &&
+        (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
+      );
+    },
+    doubtful: (nowMs) =>
+      health.failing || nowMs - health.downAtMs < doubtMs || slow.chargeMs(1, 1, nowMs) > 0,
+    get mayTurnAway() {
+      return refused < mostTurnedAway;
+    },
   };
+  return { endpoint, link, health, record, queue, service, tries, legs, reports, outcomes, reading };
 }

@@ -35,15 +35,15 @@ it.each(["queue-full", "runtime-crashed", "internal"] as const)(
         "made up",
         endpoint === undefined ? {} : { endpoint },
       );
-      endpoints.failed(endpointState, ran, error, 0, 0, "acme");
+      endpoints.runs.failed(endpointState, ran, error, 0, 0, "acme");
     };
     failed("device");
-    expect([endpointState.health.unavailable(1), endpoints.pausedUntilMs(endpointState, ran)]).toEqual([
+    expect([endpointState.health.unavailable(1), endpoints.runs.pausedUntilMs(endpointState, ran)]).toEqual([
       undefined,
       -Infinity,
     ]);
     failed();
-    expect(endpoints.pausedUntilMs(endpointState, ran)).toBeGreaterThan(1);
+    expect(endpoints.runs.pausedUntilMs(endpointState, ran)).toBeGreaterThan(1);
   },
 );
 
@@ -59,11 +59,12 @@ it("pauses a gateway that knows its callers no longer when the gateway itself is
   const refused = new LongshoreError("unauthenticated", "identify", "made up");
   const failures = new Map([["behind", refused]]);
   const polled = { model: "find", version: undefined, reports: new Map(), failures };
-  const told = nothingKnown(polled, { mayGrow: false, all: new Map([["behind", {}]]) }, ["device"], true);
+  const membership = { mayGrow: false, settling: false };
+  const told = nothingKnown(polled, { membership, all: new Map([["behind", {}]]) }, ["device"], true);
   expect(told.reason).toBe("unauthenticated");
-  endpoints.failed(endpointState, undefined, told, 0, 0);
+  endpoints.runs.failed(endpointState, undefined, told, 0, 0);
   expect(endpointState.health.unavailable(1)).toBeUndefined();
-  endpoints.failed(endpointState, undefined, refused, 0, 0);
+  endpoints.runs.failed(endpointState, undefined, refused, 0, 0);
   expect(endpointState.health.unavailable(1)).toContain("unauthenticated");
 });
 
@@ -74,9 +75,9 @@ it("has decisions read what is believed of the way to an endpoint that has said 
   const knowledge = { description: doubleDescription({ name: ran.model, digest: ran.digest }) };
   const report = { endpoint: doubleEndpoint([]), knowledge, offers: [] };
   const known = knowModel(undefined, [report], undefined, deviceSpeed(), 0)!;
-  expect(endpoints.table(known, "local", 0).up[0]).toBe(60);
+  expect(endpoints.tables.all(known, "local", 0).up[0]).toBe(60);
   tookMs = 1;
-  endpointState.promised([], 5, true);
-  endpoints.touched();
-  expect(endpoints.table(known, "local", 5).up[0]).toBe(1);
+  endpointState.reports.offers([], 5, true);
+  endpoints.tables.touched();
+  expect(endpoints.tables.all(known, "local", 5).up[0]).toBe(1);
 });

@@ -12,6 +12,8 @@ export { endpointFor } from "./endpoint-for.ts";
 export { endpointHealth, hadTooMuch, overloaded } from "./endpoint-health.ts";
 export { type EndpointState, followEndpoint } from "./endpoint-state.ts";
 export { type EndpointStates, followEndpoints } from "./endpoint-states.ts";
+export type { EndpointTables } from "./endpoint-tables.ts";
+export type { Membership } from "./membership.ts";
 export { pausedEndpoints } from "./paused-endpoints.ts";
 export { type LocalRun, localWork, type LocalWork } from "./local-work.ts";
 export { mayServe, missingEndpoints } from "./missing-endpoints.ts";

@@ -14,7 +14,7 @@ import { permits } from "./permits.ts";
  */
 export function missingEndpoints(
   self: EndpointInfo,
-  { all, settling, failingMs }: Pick<EndpointStates, "all" | "settling" | "failingMs">,
+  { all, membership, runs }: Pick<EndpointStates, "all" | "membership" | "runs">,
   known: KnownModel,
   defaults: Pick<Partial<Rules>, "zones" | "leastTrust"> | undefined,
   { path, tenant }: Pick<Call, "path" | "tenant">,
@@ -26,8 +26,8 @@ export function missingEndpoints(
     const own = { zones: [...new Set([self.zone, ...zones])], trust: leastTrust(self.trust, trust) };
     found.set(JSON.stringify(own), own);
   };
-  const failing = failingMs(known, tenant, nowMs);
-  if (settling) add([], self.trust);
+  const failing = runs.failingMs(known, tenant, nowMs);
+  if (membership.settling) add([], self.trust);
   for (const [id, state] of all) {
     const { info } = state.endpoint;
     if (path.includes(id) || state.health.distrusted !== undefined || !mayServe(info, name)) continue;

@@ -31,7 +31,7 @@ it("holds what an endpoint tells of a run against that version there, and nothin
   expect(fail("endpoint-1", "run-failed", 0)).toBe(true);
   expect(out(1)).toEqual(["endpoint-1"]);
   expect(runs.out(good, "acme", all, 1).size).toBe(0);
-  const table = endpointTable(Array.from(all.values(), (endpointState) => endpointState.view(1)));
+  const table = endpointTable(Array.from(all.values(), (endpointState) => endpointState.reading.view(1)));
   const charged = runs.charged(table, bad, runs.out(bad, "acme", all, 1), 1);
   expect(charged.unavailable[1]).toContain("version 2 of table: it failed just now (run-failed)");
   expect(waitMsAt(charged, 1)).toBeGreaterThan(100);
@@ -54,7 +54,7 @@ it("leaves at most half of the endpoints alone that would answer, those that fai
   for (const at of [0, 1, 2]) fail(`endpoint-${at}`, "run-failed", 100 * at);
   expect(out(201)).toEqual(["endpoint-2", "endpoint-1"]);
   // One that cannot be reached at all is none of those that would answer.
-  all.get("endpoint-3")?.failed(error("unreachable"), 201);
+  all.get("endpoint-3")?.outcomes.failed(error("unreachable"), 201);
   expect(out(202)).toEqual(["endpoint-2"]);
   const one = fleet(1);
   one.fail("endpoint-0", "run-failed", 0);
@@ -102,7 +102,7 @@ it("counts a refusal for load for the refused caller only, where the endpoint kn
     expect(refuse("endpoint-1", reason, "flood")).toBe(true);
   expect([...out("flood", 69)]).toEqual([["endpoint-1", "it refused for load (rejected)"]]);
   expect(out("acme", 69).size).toBe(0);
-  const table = endpointTable(Array.from(all.values(), (endpointState) => endpointState.view(1)));
+  const table = endpointTable(Array.from(all.values(), (endpointState) => endpointState.reading.view(1)));
   expect(runs.charged(table, bad, out("acme", 1), 1)).toBe(table);
   const charged = runs.charged(table, bad, out("flood", 1), 1);
   expect(charged.unavailable).toEqual([undefined, "it refused for load (rejected)", undefined]);

@@ -81,8 +81,8 @@ it("never considers endpoints that the rules forbid, and always considers the on
 it("leaves a busy endpoint for the next best, and returns when its queue is empty", () => {
   const { all, look } = fleet(1000);
   expect(look(0).ids[0]).toBe("endpoint-0");
-  all.get("endpoint-0")?.reported({ ...busy, queueMs: 500 }, 100, 0);
-  all.get("endpoint-1")?.reported(busy, 100, 0);
+  all.get("endpoint-0")?.reports.load({ ...busy, queueMs: 500 }, 100, 0);
+  all.get("endpoint-1")?.reports.load(busy, 100, 0);
   expect(look(101).ids[0]).toBe("endpoint-2");
   expect(look(1200).ids.slice(0, 2)).toEqual(["endpoint-2", "endpoint-3"]);
   // Rows of whom nothing is heard are written again in turn.
@@ -145,20 +145,20 @@ it("finds the same as asking every endpoint, whatever happened there", () => {
   for (let nowMs = 1; nowMs < 4000; nowMs += 7) {
     const endpointState = endpoints[Math.floor(random.next() * 40)];
     const what = random.next();
-    if (what < 0.5) endpointState?.legBegan(30 * random.next(), nowMs);
-    else if (what < 0.7) endpointState?.legEnded(nowMs);
+    if (what < 0.5) endpointState?.legs.began(30 * random.next(), nowMs);
+    else if (what < 0.7) endpointState?.legs.ended(nowMs);
     else if (what < 0.9) {
-      endpointState?.reported(
+      endpointState?.reports.load(
         { ...busy, inFlight: 1 + Math.floor(3 * random.next()), queueMs: 80 * random.next() },
         nowMs,
         1,
       );
     } else {
       endpointState?.service.seen(20 + 40 * random.next(), 30, nowMs);
-      endpointState?.answered(nowMs);
+      endpointState?.outcomes.answered(nowMs);
     }
     const endsMs = endpoints.map((one, index) => {
-      const { queueMs, serviceRatio, penaltyMs } = one.view(nowMs);
+      const { queueMs, serviceRatio, penaltyMs } = one.reading.view(nowMs);
       return queueMs + penaltyMs + serviceRatio * (10 + index);
     });
     const found = Math.min(...look(nowMs).ids.map((id) => endsMs[Number(id.slice(9))] ?? Infinity));

@@ -159,13 +159,15 @@ export function shortlist(known: KnownModel, board: Board, random: Random): Shor
         const endpoint = board.endpointAt(rows[Math.floor(random.next() * rows.length)] ?? -1);
         if (!endpoint) continue;
         chosen.add(endpoint);
-        if (endpoint.untried(nowMs)) tried = endpoint;
+        if (endpoint.reading.untried(nowMs)) tried = endpoint;
       }
       if (tried && random.next() >= exploredRatio) tried = undefined;
       const wanted = also === undefined ? undefined : board.endpointAt(board.rowOf(also) ?? -1);
       if (wanted) chosen.add(wanted);
       looked = [...chosen];
-      return endpointTable(looked.map((endpoint) => endpoint.view(nowMs, { afresh: endpoint === tried })));
+      return endpointTable(
+        looked.map((endpoint) => endpoint.reading.view(nowMs, { afresh: endpoint === tried })),
+      );
     },
   };
 }

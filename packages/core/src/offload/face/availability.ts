@@ -87,7 +87,7 @@ function availabilityNow(
 /** Whether some endpoint answers for each step of a pipeline whose model is not here. A plan ends at the first such step. */
 function hasEachStep({ endpoints, parts }: Loop, known: KnownModel, nowMs: number): boolean {
   if (known.whole || !known.here) return true;
-  const failingMs = endpoints.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
+  const failingMs = endpoints.runs.failingMs(known, parts.defaults?.tenant ?? "local", nowMs);
   return endpointsByStep(known).every((ids) =>
     ids.some(
       (id) =>

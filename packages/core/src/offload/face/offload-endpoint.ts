@@ -153,7 +153,7 @@ class LoopEndpoint implements OffloadEndpoint {
         });
       }
     }
-    const failingMs = endpoints.failingMs(known, call.tenant, nowMs);
+    const failingMs = endpoints.runs.failingMs(known, call.tenant, nowMs);
     const forwarded = [...endpoints.all].flatMap(([id, endpoint]) => {
       const offers =
         known.offersBy.get(id)?.filter((one) => permits(defaults, endpoint.endpoint.info, one)) ?? [];

@@ -192,7 +192,7 @@ class LoopPicker implements EndpointPicker {
   }
 
   get changes(): number {
-    return this.#loop.endpoints.changes;
+    return this.#loop.endpoints.membership.changes;
   }
 
   async well(
@@ -330,7 +330,10 @@ class LoopPicker implements EndpointPicker {
   }
 
   #outsideOfSet(among: ReadonlySet<EndpointId>): ReadonlySet<EndpointId> {
-    const { all, changes } = this.#loop.endpoints;
+    const {
+      all,
+      membership: { changes },
+    } = this.#loop.endpoints;
     if (this.#outsideOf !== changes) this.#outside = new WeakMap();
     this.#outsideOf = changes;
     const found = this.#outside.get(among);
@@ -441,8 +444,8 @@ class LoopPicker implements EndpointPicker {
       // The proxy tried the first endpoint before it went on.
       this.#broke(job, running, unreachable(leg.endpoint), nowMs);
       const other = loop.endpoints.all.get(by);
-      if (load) other?.reported(load, nowMs, 0);
-      other?.answered(nowMs);
+      if (load) other?.reports.load(load, nowMs, 0);
+      other?.outcomes.answered(nowMs);
       return;
     }
     const reason = reasonsByStatus.get(status);
@@ -455,13 +458,13 @@ class LoopPicker implements EndpointPicker {
         new LongshoreError(reason, "execute", `${by} answered ${status}`, wait),
         nowMs,
       );
-      if (load) running.endpoint?.reported(load, nowMs, 0);
+      if (load) running.endpoint?.reports.load(load, nowMs, 0);
       return;
     }
     endLeg(loop, running.endpoint, nowMs);
     if (status >= 400) {
       // Errors of the request itself say nothing about its run time.
-      if (load) running.endpoint?.reported(load, nowMs, 0);
+      if (load) running.endpoint?.reports.load(load, nowMs, 0);
       return;
     }
     const account = accountFrom(headers, running, nowMs - startedMs);

@@ -22,7 +22,7 @@ const earlyMs = 2;
 /** The knowledge, unless the first use still waits for offers of further endpoints. */
 export function settled(
   entry: ModelInUse | undefined,
-  { all }: EndpointStates,
+  { all }: Pick<EndpointStates, "all">,
   clock: Clock,
 ): KnownModel | undefined {
   const known = validKnowledge(entry, all);
@@ -42,7 +42,7 @@ export class FirstUse {
   readonly #local: Endpoint | undefined;
   readonly #intervals: Intervals;
   readonly #entries: Map<string, ModelInUse>;
-  readonly #endpoints: EndpointStates;
+  readonly #endpoints: Pick<EndpointStates, "all" | "membership">;
   readonly #questions: Polls;
   readonly #rounds: Rounds;
 
@@ -50,7 +50,7 @@ export class FirstUse {
     { clock, local }: { readonly clock: Clock; readonly local?: Endpoint },
     intervals: Intervals,
     entries: Map<string, ModelInUse>,
-    endpoints: EndpointStates,
+    endpoints: Pick<EndpointStates, "all" | "membership">,
     questions: Polls,
     rounds: Rounds,
   ) {
@@ -191,8 +191,8 @@ export class FirstUse {
   async newcomer(entry: ModelInUse, call: Call): Promise<boolean> {
     const before = new Set(entry.reports.keys());
     const hasCome = (): boolean => [...entry.reports.keys()].some((id) => !before.has(id));
-    await this.#newsUntil(entry, call, () => hasCome() || !this.#endpoints.settling);
-    return hasCome() || !this.#endpoints.settling;
+    await this.#newsUntil(entry, call, () => hasCome() || !this.#endpoints.membership.settling);
+    return hasCome() || !this.#endpoints.membership.settling;
   }
 
   /** Waits for news of a model until `isOver`, until the deadline or, without one, for the time of a first offer. */
@@ -209,7 +209,7 @@ export class FirstUse {
 
   /** Whether an endpoint that runs the model may still appear: one has not answered, or the directory lists none yet. */
   #mayCome(entry: ModelInUse, path: Call["path"]): boolean {
-    if (this.#endpoints.all.size === 0) return this.#endpoints.mayGrow;
+    if (this.#endpoints.all.size === 0) return this.#endpoints.membership.mayGrow;
     return nothingKnown(entry, this.#endpoints, path, this.#local !== undefined).retryable;
   }
 

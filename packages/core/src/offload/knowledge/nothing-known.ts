@@ -1,5 +1,6 @@
 import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import type { ModelDescription } from "../../words/model/index.ts";
+import type { Membership } from "../endpoints/index.ts";
 
 /** The state of the polls about which endpoint has a model. */
 interface PolledModel {
@@ -31,9 +32,7 @@ export function nothingKnown(
   { model, version, reports: heard, failures: unsaid }: PolledModel,
   endpoints: {
     readonly all: ReadonlyMap<EndpointId, unknown>;
-    readonly mayGrow: boolean;
-    /** The directory may not name all of its servers yet. */
-    readonly settling?: boolean;
+    readonly membership: Pick<Membership, "mayGrow" | "settling">;
   },
   path: readonly EndpointId[],
   runsHere: boolean,
@@ -43,7 +42,7 @@ export function nothingKnown(
   // An endpoint that has not joined yet, or a directory that was not read yet, may have the model.
   if (!runsHere && ids.length === 0) {
     const why = `no server is known yet that could have ${named}`;
-    return endpoints.mayGrow
+    return endpoints.membership.mayGrow
       ? new LongshoreError("no-endpoint", "resolve", why, { retryAfterMs: againMs })
       : new LongshoreError("unreachable", "resolve", why);
   }
@@ -71,7 +70,7 @@ export function nothingKnown(
     const why = `${named} is not here, and ${whose} (${each.join("; ")}${more})`;
     return new LongshoreError("unreachable", "resolve", why);
   }
-  if (endpoints.settling === true) {
+  if (endpoints.membership.settling) {
     const why = `no server has ${named} yet; servers may be missing, since the directory has just started`;
     return new LongshoreError("starting", "resolve", why, { retryAfterMs: againMs });
   }

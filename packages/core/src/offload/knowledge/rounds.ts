@@ -79,7 +79,7 @@ export function roundsOf(
     const again = hasNoRoute(entry.known) && tooSlow(entry.failures.get(id));
     let of = entry.known && ranOf(entry.known.description);
     const [beganMs, behind] = [clock.nowMs(), endpointState.queue.underWay > 0];
-    if (beganMs < endpoints.pausedUntilMs(endpointState, of) && !again && !due)
+    if (beganMs < endpoints.runs.pausedUntilMs(endpointState, of) && !again && !due)
       return pollWhenBack(id, entry, of);
     try {
       const before = entry.reports.get(id);
@@ -90,18 +90,23 @@ export function roundsOf(
       if (description) {
         // Content that stands in for the known model runs under that model's name.
         of = of && entry.known?.servedAt.includes(id) ? of : ranOf(description);
-        await checks?.prove(endpointState, description, heard.offers, endpoints.downAtMs(endpointState, of));
+        await checks?.prove(
+          endpointState,
+          description,
+          heard.offers,
+          endpoints.runs.downAtMs(endpointState, of),
+        );
       }
       // The endpoint may have left meanwhile.
       if (endpoints.all.get(id) !== endpointState || polls.closed) return;
       entry.reports.set(id, heard);
-      endpointState.promised(heard.offers, clock.nowMs(), endpoints.all.size <= manyEndpoints);
+      endpointState.reports.offers(heard.offers, clock.nowMs(), endpoints.all.size <= manyEndpoints);
       const cameBack = entry.failures.delete(id);
       endpointState.health.reached();
       if (cameBack) pollAboutOthers(id, entry);
       const [offer] = heard.offers;
       if (offer?.path.length === 1 && offer.origin === "promised")
-        endpointState.offered(offer.queueMs, clock.nowMs());
+        endpointState.reports.queue(offer.queueMs, clock.nowMs());
     } catch (thrown) {
       if (polls.closed) return;
       const error = LongshoreError.from(thrown, "resolve", `asking ${id} what it offers`);
@@ -111,11 +116,11 @@ export function roundsOf(
       // It was delayed by a request under a guard, or by requests of others at a server that answers in order: the next round polls again.
       const turns = entry.reports.has(id) && !endpointState.endpoint.info.offers;
       if ((behind || turns) && error.reason === "no-answer") return;
-      endpoints.failed(endpointState, of, error, atMs, beganMs);
+      endpoints.runs.failed(endpointState, of, error, atMs, beganMs);
       pollWhenBack(id, entry, of);
     } finally {
       endpointState.link.touched();
-      endpoints.touched();
+      endpoints.tables.touched();
     }
     digestSoon(entry);
   }
@@ -148,7 +153,7 @@ export function roundsOf(
       reason === "starting" || misses(id, entry)
         ? Math.min(pausedPollMs, startingPollMs * 2 ** before)
         : pausedPollMs;
-    const [backMs, soonMs] = [endpoints.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(leastMs)];
+    const [backMs, soonMs] = [endpoints.runs.pausedUntilMs(endpointState, of) - nowMs + 1, roundMs(leastMs)];
     const waits = backMs > 0 && (backMs < soonMs || reason === "unauthenticated");
     polls.later(waits ? backMs : soonMs, () => {
       void pollOther(id, entry, [], true).then(() => {
@@ -213,7 +218,7 @@ export function roundsOf(
   }
 
   /** Polls a new endpoint about models in use, so that it is used before the next round. */
-  endpoints.onAdded = (id) => {
+  endpoints.membership.onAdded = (id) => {
     if (polls.closed) return;
     for (const entry of entries.values()) {
       if (clock.nowMs() - entry.usedAtMs <= idleMs) void entry.coming.track(pollOther(id, entry, []));
@@ -221,7 +226,7 @@ export function roundsOf(
     keepFresh();
   };
 
-  endpoints.onSettled = () => {
+  endpoints.membership.onSettled = () => {
     for (const entry of entries.values()) entry.news.tell();
   };
 

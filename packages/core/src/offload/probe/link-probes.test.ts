@@ -221,7 +221,7 @@ it("sends another train where one is stuck and other things are answered, once i
   using probes = probesOf(clock, link, [endpointState]);
   const later = async (answered: boolean): Promise<readonly string[]> => {
     await clock.advance(1500);
-    if (answered) endpointState.answered(clock.nowMs());
+    if (answered) endpointState.outcomes.answered(clock.nowMs());
     probes.consider(frame(), clock.nowMs());
     await clock.advance(0);
     return events.splice(0);

@@ -21,7 +21,7 @@ import {
   sizePosition,
 } from "../../decide/table/index.ts";
 import { type KnownModel, slownessHere } from "../models/index.ts";
-import type { EndpointState } from "../endpoints/index.ts";
+import type { EndpointState, EndpointTables } from "../endpoints/index.ts";
 import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
@@ -127,7 +127,7 @@ export function linkProbes(
     readonly links: (endpoint: EndpointId) => Link | undefined;
     readonly local?: Endpoint;
   },
-  endpoints: { readonly looked: Iterable<EndpointState>; touched(): void },
+  tables: Pick<EndpointTables, "looked" | "touched">,
   news: () => void,
 ): LinkProbes {
   const { clock } = parts;
@@ -197,7 +197,7 @@ export function linkProbes(
     } finally {
       if (underWay.get(endpointState) === train) underWay.delete(endpointState);
       endpointState.link.touched(true);
-      endpoints.touched();
+      tables.touched();
       news();
     }
     if (revived) revive(endpointState, request);
@@ -273,7 +273,7 @@ export function linkProbes(
       if (of === endpointState) other.abort(new LongshoreError("cancelled", "transport", `${id} is back`));
     endpointState.health.reached();
     endpointState.link.touched(true);
-    endpoints.touched();
+    tables.touched();
     news();
     revive(endpointState, request);
   }
@@ -360,7 +360,7 @@ export function linkProbes(
       return fresh.slice(0, mostNews);
     },
     consider(request, nowMs) {
-      for (const endpointState of endpoints.looked) {
+      for (const endpointState of tables.looked) {
         const { id } = endpointState.endpoint.info;
         const link = parts.links(id);
         if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe) continue;

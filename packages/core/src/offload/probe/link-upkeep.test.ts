@@ -12,11 +12,13 @@ async function askedIn(tookMs: number, more: boolean) {
   const late = { ...clock, nowMs: () => clock.nowMs() + askedMs };
   const endpoints = {
     all: new Map([["a", undefined]]),
-    linksStale: () => true,
-    refreshOneLink(nowMs: number) {
-      if (asked++ === 0) firstMs = nowMs;
-      askedMs += tookMs;
-      return more;
+    links: {
+      stale: () => true,
+      refreshOne(nowMs: number) {
+        if (asked++ === 0) firstMs = nowMs;
+        askedMs += tookMs;
+        return more;
+      },
     },
   };
   using upkeep = linkUpkeep(late, endpoints);

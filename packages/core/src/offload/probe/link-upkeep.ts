@@ -26,9 +26,7 @@ const agingMs: readonly number[] = [1_200, 4_000, 12_000];
 /** Starts with the first event. */
 export function linkUpkeep(
   clock: Clock,
-  endpoints: Pick<EndpointStates, "linksStale" | "refreshOneLink"> & {
-    readonly all: { readonly size: number };
-  },
+  { all, links }: Pick<EndpointStates, "links"> & { readonly all: { readonly size: number } },
 ): LinkUpkeep {
   let timer: Disposable | undefined;
   /** When tables are due, and when their timer fires (no later). */
@@ -51,7 +49,7 @@ export function linkUpkeep(
     if (stopped) return;
     const nowMs = clock.nowMs();
     if (nowMs >= dueMs) {
-      const more = endpoints.refreshOneLink(nowMs);
+      const more = links.refreshOne(nowMs);
       const restMs = Math.max(delayMs, restRatio * (clock.nowMs() - nowMs));
       restsUntilMs = nowMs + Math.min(longestRestMs, restMs);
       const pauseMs = more ? 0 : agingMs[aged++];
@@ -63,10 +61,10 @@ export function linkUpkeep(
 
   return {
     news() {
-      if (endpoints.all.size === 0 || stopped || aged === 0) return;
+      if (all.size === 0 || stopped || aged === 0) return;
       const nowMs = clock.nowMs();
       const soonMs = nowMs + settleMs;
-      const stale = endpoints.linksStale(soonMs);
+      const stale = links.stale(soonMs);
       aged = stale ? 0 : 1;
       dueMs = stale ? Math.max(soonMs, restsUntilMs) : soonMs + (agingMs[0] ?? 0);
       // One that fires too early looks again: a timer for each request would cost more.

@@ -6,7 +6,7 @@ import type { EndpointStates } from "../endpoints/index.ts";
 interface Holders {
   readonly self: EndpointId;
   readonly local: Endpoint | undefined;
-  readonly endpoints: EndpointStates;
+  readonly endpoints: Pick<EndpointStates, "all">;
   readonly clock: Clock;
 }
 

@@ -29,10 +29,10 @@ function crowd({ perRequest = 3, inFlight = 1 } = {}) {
       },
     };
     const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
-    endpointState.reported(load(), 0, 0);
+    endpointState.reports.load(load(), 0, 0);
     all.set(id, endpointState);
   }
-  const probes = loadProbes({ clock }, { all, touched: () => undefined }, perRequest);
+  const probes = loadProbes({ clock }, { all, tables: { touched: () => undefined } }, perRequest);
   const lost = ids.slice(1).map((endpoint, index): LostCandidate => {
     const why = { kind: "score", score: 105 + 20 * index, bestScore: 100 } as const;
     return { endpoint, variant: "base", cut: "start", codecs: {}, why, count: 1 };

@@ -16,7 +16,7 @@
 import { type Clock, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { LostCandidate, Plan } from "../../decide/plan/index.ts";
-import type { EndpointState } from "../endpoints/index.ts";
+import type { EndpointState, EndpointTables } from "../endpoints/index.ts";
 import { askProbe } from "./ask-probe.ts";
 
 /** Sends probes off the path of requests. Disposing gives up those under way. */
@@ -35,7 +35,7 @@ export interface LoadProbes extends Disposable {
 /** The endpoints to poll, and the receiver of new loads. */
 export interface PolledEndpoints {
   readonly all: ReadonlyMap<EndpointId, EndpointState>;
-  touched(): void;
+  readonly tables: Pick<EndpointTables, "touched">;
 }
 
 /** The least pause before an endpoint is polled again, as a share of a run there. */
@@ -105,16 +105,16 @@ export function loadProbes(
         late,
       });
       const nowMs = clock.nowMs();
-      if (load) endpointState.reported(load, nowMs, nowMs - startedMs);
+      if (load) endpointState.reports.load(load, nowMs, nowMs - startedMs);
       const usual = usualMs.get(endpointState) ?? nowMs - startedMs;
       usualMs.set(endpointState, usual + tookWeight * (nowMs - startedMs - usual));
     } catch (thrown) {
       const error = LongshoreError.from(thrown, "transport", `asking ${id} how busy it is`);
       // An unreachable endpoint is worth knowing before the next request. Requests find out anything else.
-      if (error.reason === "unreachable") endpointState.failed(error, clock.nowMs());
+      if (error.reason === "unreachable") endpointState.outcomes.failed(error, clock.nowMs());
     } finally {
       underWay.delete(endpointState);
-      endpoints.touched();
+      endpoints.tables.touched();
     }
   }
 

@@ -68,7 +68,7 @@ export function mayJoin(
   { known, call, limits, frame }: Pick<Job, "known" | "call" | "limits" | "frame">,
   plan: Pick<Infeasible, "filter">,
 ): boolean {
-  if (!endpoints.settling || !isRuled(plan) || frame || limits.only !== undefined) return false;
+  if (!endpoints.membership.settling || !isRuled(plan) || frame || limits.only !== undefined) return false;
   const { rules, tenant } = call;
   const classes = [rules.dataClass, known.description.dataClass ?? rules.dataClass];
   const mayLeave = classes.every((one) => policy.mayLeave?.(one, tenant) !== false);

@@ -40,7 +40,7 @@ export interface DeviceState {
 export function followDevice(
   parts: OffloadParts,
   clock: Clock,
-  endpoints: EndpointStates,
+  endpoints: Pick<EndpointStates, "all">,
   self: EndpointId,
 ): DeviceState {
   const { device = {}, local } = parts;

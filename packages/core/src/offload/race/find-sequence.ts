@@ -173,7 +173,7 @@ async function holders(
       const why = `${one.id} holds a state of it, and a newer one may be at a server that may not be asked or cannot tell`;
       throw lostSequence(known.description.name, { id: sequence }, why);
     }
-    if (silent.length === 0 && !endpoints.lacksEarlier) return found;
+    if (silent.length === 0 && !endpoints.membership.lacksEarlier) return found;
     if (clock.nowMs() + pauseMs >= untilMs) {
       const whose =
         silent.length > 0

@@ -165,7 +165,11 @@ const keepsNobody = (): DevicePrice => idleDevice;
  * link. Charges for failures or for a recent start are prices, not time. A hanging endpoint makes its link seem silent for seconds, so the
  * expected transfer time grows exactly when it should not be waited for; this figure leaves that silence out.
  */
-export function lateAloneMs(endpoint: EndpointState, { travels, predicted }: Leg, nowMs: number): number {
+export function lateAloneMs(
+  endpoint: Pick<EndpointState, "link" | "service">,
+  { travels, predicted }: Leg,
+  nowMs: number,
+): number {
   if (!travels) return hardlyMore(predicted.completionMs.values);
   const { upMs, thereMs, downMs, promisedMs } = travels;
   const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * endpoint.service.ratio(nowMs));
@@ -184,7 +188,7 @@ function wayWellMs({ values }: Estimate): number {
 }
 
 /** Share of the current transfer estimate that was already believed when something was last received over the link. The rest is silence. */
-function heardRatio({ link: { table, heardTable } }: EndpointState, bytes: number): number {
+function heardRatio({ link: { table, heardTable } }: Pick<EndpointState, "link">, bytes: number): number {
   if (table === heardTable) return 1;
   const { index, fraction } = sizePosition(bytes);
   const quickMs = ({ up }: LinkTable): number => readBetween(up, sizeCount, index, fraction, quick);

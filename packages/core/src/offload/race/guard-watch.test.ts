@@ -87,8 +87,8 @@ function watched(change: {
   const endpoint = followEndpoint(doubleEndpoint([]), link, clock, seededRandom(1), {
     burst: change.tokens ?? 10,
   });
-  if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) endpoint.answered(-1);
-  if (change.failed) endpoint.failed(new LongshoreError("unreachable", "transport", "made up"), -1);
+  if (change.usualMs !== undefined) for (let count = 0; count < 5; count++) endpoint.outcomes.answered(-1);
+  if (change.failed) endpoint.outcomes.failed(new LongshoreError("unreachable", "transport", "made up"), -1);
   let firedAtMs: number | undefined;
   let wasLost: boolean | undefined;
   const own = change.elsewhere
@@ -256,7 +256,7 @@ describe("guardWatch", () => {
     expect(fired()).toBeUndefined();
     await clock.advance(2);
     expect(fired()).toBe(40);
-    expect(endpoint.books.prices(40).secondRun).toBeGreaterThan(0.3);
+    expect(endpoint.tries.books.prices(40).secondRun).toBeGreaterThan(0.3);
   });
 
   it("starts sooner for a deadline where more waits here than when it was planned", async () => {
@@ -372,11 +372,11 @@ describe("guardWatch", () => {
 
   it("starts what is far sooner at once, and pays for it", () => {
     const { watch, fired, lost, clock, endpoint } = watched({});
-    const before = endpoint.books.prices(0).secondRun;
+    const before = endpoint.tries.books.prices(0).secondRun;
     expect([watch.sooner(), fired(), lost()]).toEqual([true, 0, false]);
     expect(watch.sooner()).toBe(false);
     expect(clock.armed()).toBe(0);
-    expect(endpoint.books.prices(0).secondRun).toBeGreaterThan(before);
+    expect(endpoint.tries.books.prices(0).secondRun).toBeGreaterThan(before);
   });
 
   it("goes into debt only for a deadline that nothing else keeps", async () => {
@@ -398,14 +398,17 @@ describe("guardWatch", () => {
     expect([silent.fired(), silent.lost()]).toEqual([500, true]);
     const failing = watched({ hurries: false, lostMs: 500 });
     await failing.clock.advance(50);
-    failing.endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), failing.clock.nowMs());
+    failing.endpoint.outcomes.failed(
+      new LongshoreError("no-answer", "execute", "made up"),
+      failing.clock.nowMs(),
+    );
     // Not as long as this one is not late itself.
     await failing.clock.advance(19);
     expect(failing.fired()).toBeUndefined();
     await failing.clock.advance(25);
     expect([failing.fired(), failing.lost()]).toEqual([80, true]);
     const other = watched({ hurries: false });
-    other.endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), 0);
+    other.endpoint.outcomes.failed(new LongshoreError("no-answer", "execute", "made up"), 0);
     await other.clock.advance(1000);
     expect(other.fired()).toBeUndefined();
     other.watch[Symbol.dispose]();
@@ -414,7 +417,7 @@ describe("guardWatch", () => {
   it("tries a late request elsewhere soon after its endpoint failed others, however long it might take at worst", async () => {
     const { clock, endpoint, fired, lost } = watched({ hurries: false, elsewhere: usually(800, 10_000) });
     await clock.advance(10);
-    endpoint.failed(new LongshoreError("no-answer", "execute", "made up"), clock.nowMs());
+    endpoint.outcomes.failed(new LongshoreError("no-answer", "execute", "made up"), clock.nowMs());
     await clock.advance(20);
     expect(fired()).toBeUndefined();
     await clock.advance(25);
@@ -530,7 +533,7 @@ describe("guardWatch", () => {
     const paid = watched({ latestMs: 40, refuses: () => true });
     await paid.clock.advance(500);
     // A run that could not start costs nothing; one in debt costs more.
-    expect(paid.endpoint.books.prices(500).secondRun).toBe(0.3);
+    expect(paid.endpoint.tries.books.prices(500).secondRun).toBe(0.3);
     paid.watch[Symbol.dispose]();
   });
 
@@ -543,17 +546,17 @@ describe("guardWatch", () => {
       travels: { ...travels!, thereMs: certain(500) },
     };
     const mute = watched({ hurries: false, lostMs: 2000, leg: queued });
-    mute.endpoint.legBegan(10, 0);
+    mute.endpoint.legs.began(10, 0);
     mute.endpoint.record.missed(1);
     await mute.clock.advance(35);
     expect(mute.fired()).toBeUndefined();
     await mute.clock.advance(100);
     expect([mute.fired()! < 85, mute.lost(), mute.endpoint.record.mute]).toEqual([true, true, true]);
     const alive = watched({ hurries: false, lostMs: 2000, leg: queued });
-    alive.endpoint.legBegan(10, 0);
+    alive.endpoint.legs.began(10, 0);
     alive.endpoint.record.missed(1);
     await alive.clock.advance(20);
-    alive.endpoint.answered(20);
+    alive.endpoint.outcomes.answered(20);
     await alive.clock.advance(1900);
     expect([alive.fired(), alive.endpoint.record.mute]).toEqual([undefined, false]);
     alive.endpoint.record.missed(10);
@@ -564,7 +567,7 @@ describe("guardWatch", () => {
   it("notices soon that an endpoint has gone mute, also where no second run is near", async () => {
     const { clock, endpoint, fired, lost } = watched({ hurries: false, elsewhere: spread(900, 1000) });
     await clock.advance(1010);
-    endpoint.legBegan(10, 0);
+    endpoint.legs.began(10, 0);
     endpoint.record.missed(1);
     await clock.advance(30);
     expect([fired()! <= 1030, lost()]).toEqual([true, true]);
@@ -573,14 +576,14 @@ describe("guardWatch", () => {
   it("takes an endpoint for silent that answers nothing for longer than its last answers took, whatever is expected of the way", async () => {
     const expected = { hurries: false, elsewhere: spread(900, 1000), usualMs: 60 };
     const silent = watched(expected);
-    silent.endpoint.legBegan(10, 0);
+    silent.endpoint.legs.began(10, 0);
     await silent.clock.advance(149);
     expect(silent.fired()).toBeUndefined();
     await silent.clock.advance(2);
     expect([silent.fired(), silent.lost(), silent.endpoint.record.mute]).toEqual([150, true, true]);
     const busy = watched(expected);
     await busy.clock.advance(10);
-    busy.endpoint.answered(10);
+    busy.endpoint.outcomes.answered(10);
     await busy.clock.advance(141);
     expect(busy.fired()).toBeUndefined();
     busy.watch[Symbol.dispose]();
@@ -637,7 +640,7 @@ describe("guardWatch", () => {
       usualMs: 60,
       waits: () => waits,
     });
-    endpoint.legBegan(10, 0);
+    endpoint.legs.began(10, 0);
     await clock.advance(2000);
     expect([fired(), endpoint.record.mute]).toEqual([undefined, false]);
     waits = false;
@@ -669,7 +672,7 @@ describe("guardWatch", () => {
     const aloneMs = (): number =>
       lateAloneMs(endpoint, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } }, 0);
     const usualMs = aloneMs();
-    endpoint.promised([], 10, true);
+    endpoint.reports.offers([], 10, true);
     wayMs = spread(2, 6);
     endpoint.link.refresh(20);
     // It has become slower since, and answers questions.

@@ -23,7 +23,7 @@ export interface GuardWatch extends Disposable {
 /** Inputs of a guard. */
 export interface GuardParts {
   readonly clock: Clock;
-  readonly endpoint: EndpointState;
+  readonly endpoint: Pick<EndpointState, "health" | "link" | "record" | "tries">;
   readonly leg: Leg;
   readonly call: Call;
   /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
@@ -112,7 +112,7 @@ class Watching implements GuardWatch {
     this.#lateMs = hardlyMore(leg.predicted.completionMs.values);
     // A new endpoint may be cold. One that failed and has answered nothing since counts as still gone.
     const known = endpoint.record.proven || endpoint.health.failing;
-    this.#silentMs = known ? Math.max(leastLostMs, endpoint.lateness.beyondMs(usualMs)) : Infinity;
+    this.#silentMs = known ? Math.max(leastLostMs, endpoint.tries.lateness.beyondMs(usualMs)) : Infinity;
     this.#keepBack();
     this.#think();
     this.#keepTurn();
@@ -148,7 +148,7 @@ class Watching implements GuardWatch {
   sooner(): boolean {
     const { clock, endpoint, fire } = this.#parts;
     if (this.#over || !fire("late")) return false;
-    endpoint.books.spend(1, clock.nowMs());
+    endpoint.tries.books.spend(1, clock.nowMs());
     this[Symbol.dispose]();
     return true;
   }
@@ -291,7 +291,7 @@ class Watching implements GuardWatch {
       return;
     }
     const localMs = Math.max(0.1, this.#parts.times.backUpMs());
-    const { books } = endpoint;
+    const { books } = endpoint.tries;
     const leftMs = call.deadlineMs - nowMs;
     const dueMs = this.#dueMs(localMs) - longerMs;
     const tooLate = nowMs >= dueMs;
@@ -338,7 +338,7 @@ class Watching implements GuardWatch {
   /** The best start of a back-up that would take `localMs`, its queue here included. */
   #plan(localMs: number, leftMs: number, nowMs: number): SecondRunPlan {
     const { leg, endpoint, times } = this.#parts;
-    const { books } = endpoint;
+    const { books } = endpoint.tries;
     const queueMs = Math.min(localMs, times.waitMs?.() ?? 0);
     const runMs = Math.max(0.1, localMs - queueMs);
     const freeMs = times.freeMs?.(nowMs) ?? queueMs;

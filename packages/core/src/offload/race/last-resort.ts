@@ -23,7 +23,8 @@ export function lastResort(
   const asked = pausedEndpoints(endpoints.all, exclude).filter((id) => {
     return job.known.offersBy.has(id) && endpoints.all.get(id)?.health.mayBeAsked(nowMs) === true;
   });
-  const failingMs = asked.length > 0 ? endpoints.failingMs(job.known, job.call.tenant, nowMs) : undefined;
+  const failingMs =
+    asked.length > 0 ? endpoints.runs.failingMs(job.known, job.call.tenant, nowMs) : undefined;
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
       // It failed after its last answer, so its predicted lateness is no reason against a try.
@@ -48,7 +49,7 @@ export function lateAtDoubtful(
 ): Plan | undefined {
   if (filter !== "deadline" || job.beside) return undefined;
   const { all } = loop.endpoints;
-  const doubtful = (id: EndpointId): boolean => all.get(id)?.doubtful(nowMs) === true;
+  const doubtful = (id: EndpointId): boolean => all.get(id)?.reading.doubtful(nowMs) === true;
   if (![...job.known.offersBy.keys()].some(doubtful)) return undefined;
   const well = [...all.keys()].filter((id) => !doubtful(id));
   // The speed of this device is known: if it is too late, it stays out.

@@ -64,7 +64,7 @@ export function learnRemote(
 ): void {
   const own = stageMs(account, "run", "transform");
   const network = stageMs(account, "network", "send");
-  if (load) endpoint.reported(load, nowMs, network);
+  if (load) endpoint.reports.load(load, nowMs, network);
   const others = network + stageMs(account, "load", "encode", "decode", "queue");
   const promisedMs = leg.travels?.promisedMs ?? 0;
   const servedMs =
@@ -74,7 +74,7 @@ export function learnRemote(
         ? tookMs - others
         : untoldMs(leg, promisedMs * endpoint.service.ratio(nowMs), tookMs);
   endpoint.service.seen(servedMs, promisedMs, nowMs, nowMs - tookMs, leg.segment.digest);
-  loop.endpoints.touched();
+  loop.endpoints.tables.touched();
   const told = own > 0 || network > 0;
   loop.parts.observer.record({
     kind: "endpoint-ran",
@@ -130,7 +130,7 @@ export function learnLost(
   // A run given up as lost counts, too: the slowest believed time may be seconds. Of all requests that one silence delays, the first ones
   // count.
   const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
-  loop.endpoints.touched();
+  loop.endpoints.tables.touched();
   if (!slow && !abandoned) return;
   if (loop.device.warmth.cold(endpoint, leg.segment, startedMs)) {
     // Loading is requested so that the endpoint returns: among equal endpoints no plan would be the first to wait for this one.
@@ -142,7 +142,7 @@ export function learnLost(
   if (!abandoned) return;
   const message = `${leg.endpoint} did not answer in ${Math.round(tookMs)} ms`;
   const error = new LongshoreError("no-answer", "execute", message);
-  endpoint.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
+  endpoint.outcomes.abandoned(error, nowMs, beyond && tookMs > 4 * Math.max(leastMs, meanOf(expected)));
 }
 
 /** Adds what a run here used. */

@@ -77,7 +77,7 @@ export function createLoop(given: OffloadParts): Loop {
       observer,
       options: parts.checks,
       endpoints: endpoints.all,
-      changed: () => endpoints.touched(),
+      changed: () => endpoints.tables.touched(),
     });
   const knowledge = knowledgeOf(parts, endpoints, self, checks);
   const device = followDevice(parts, clock, endpoints, self);

@@ -14,12 +14,12 @@ const leastSpareMs = 2;
  * more than it can save.
  */
 export function mostWaitAt(
-  endpoint: EndpointState,
+  endpoint: Pick<EndpointState, "queue" | "reading">,
   leg: Leg,
   { bytes }: HeldCrossing,
   nowMs: number,
 ): number | undefined {
-  if (!endpoint.queue.shared(nowMs) || !endpoint.mayTurnAway) return undefined;
+  if (!endpoint.queue.shared(nowMs) || !endpoint.reading.mayTurnAway) return undefined;
   if (bytes > mostRiskedBytes || leg.state === "resident") return undefined;
   return endpoint.queue.waitMs(nowMs) + Math.max(leastSpareMs, spareRatio * (leg.travels?.promisedMs ?? 0));
 }

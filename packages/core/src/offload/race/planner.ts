@@ -40,7 +40,7 @@ export interface PlannerParts {
   readonly parts: OffloadParts;
   readonly self: EndpointId;
   readonly clock: Clock;
-  readonly endpoints: EndpointStates;
+  readonly endpoints: Pick<EndpointStates, "all" | "tables">;
   readonly device: DeviceState;
   /** Before a plan: takes in what is left to learn, and what probes have told since. */
   readonly settle: (nowMs: number) => void;
@@ -164,7 +164,7 @@ export function createPlanner({
     };
     const also = job.proving ?? sequence?.resident;
     const { features, bytes } = held;
-    const table = endpointStates.tableFor(
+    const table = endpointStates.tables.considered(
       known,
       call.tenant,
       { rules: call.rules, features, bytes, also },
@@ -178,7 +178,7 @@ export function createPlanner({
       // Nothing on the shortlist will do: something else might.
       made = makePlan(
         request,
-        viewOf(endpointStates.table(known, call.tenant, nowMs)),
+        viewOf(endpointStates.tables.all(known, call.tenant, nowMs)),
         nowMs,
         random,
         scratch,

@@ -31,11 +31,11 @@ export interface Probing extends Disposable {
 export function createProbing(
   parts: OffloadParts,
   clock: Clock,
-  endpoints: EndpointStates,
+  endpoints: Pick<EndpointStates, "all" | "links" | "tables">,
   { arrivals }: DeviceState,
 ): Probing {
   const upkeep = linkUpkeep(clock, endpoints);
-  const links = linkProbes(parts, endpoints, upkeep.news);
+  const links = linkProbes(parts, endpoints.tables, upkeep.news);
   const loads = loadProbes(parts, endpoints, parts.upkeep?.loadProbesPerRequest ?? 3);
   let stopped = false;
   return {

@@ -216,7 +216,7 @@ class Race {
       running,
       endpointState,
       soon,
-      guardAlone(leg, endpointState.books.prices(clock.nowMs()), soon, call.deadlineMs - clock.nowMs()),
+      guardAlone(leg, endpointState.tries.books.prices(clock.nowMs()), soon, call.deadlineMs - clock.nowMs()),
     );
   }
 
@@ -251,7 +251,7 @@ class Race {
       if (begun.some((one) => !this.#isHere(one))) retrying.budget.back();
       return this.#settled;
     }
-    if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.books];
+    if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.tries.books];
     this.#progress.givenUp.add(leg.id);
     return true;
   }
@@ -478,7 +478,7 @@ class Race {
       running.cancel(new LongshoreError("cancelled", "execute", why));
     }
     this.#running.clear();
-    this.#loop.endpoints.touched();
+    this.#loop.endpoints.tables.touched();
   }
 
   #note(kind: ProgressNote["kind"], leg: Leg, bytes?: number): void {

@@ -11,7 +11,7 @@ interface Asking {
 
 /** Paused endpoints that have the model, those whose pause ends first coming first, with the remaining milliseconds. */
 export function pausesOf(
-  endpoints: EndpointStates,
+  endpoints: Pick<EndpointStates, "all" | "runs">,
   { known, call }: Asking,
   nowMs: number,
 ): readonly { readonly id: EndpointId; readonly leftMs: number }[] {
@@ -20,7 +20,7 @@ export function pausesOf(
   for (const id of known.offersBy.keys()) {
     const endpoint = endpoints.all.get(id);
     if (!endpoint || endpoint.health.distrusted !== undefined) continue;
-    const leftMs = endpoints.pausedUntilMs(endpoint, of, call.tenant) - nowMs;
+    const leftMs = endpoints.runs.pausedUntilMs(endpoint, of, call.tenant) - nowMs;
     if (leftMs > 0) paused.push({ id, leftMs: Math.ceil(leftMs) });
   }
   return paused.sort((one, other) => one.leftMs - other.leftMs);

@@ -123,7 +123,7 @@ async function followPlans(
           known,
           job.call,
           awaited(loop, now, exclude, !broke && isNotNamedYet(thrown) && lookedBehind++ < mostLooksBehind),
-          !broke && isNotNamedYet(thrown) && loop.endpoints.settling,
+          !broke && isNotNamedYet(thrown) && loop.endpoints.membership.settling,
         );
       if (!newer && !broke && !askedAgain && isDenied(thrown)) {
         askedAgain = true;

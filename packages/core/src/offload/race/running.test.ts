@@ -114,17 +114,19 @@ const madeUp = new LongshoreError("no-answer", "execute", "made up");
 function lossesAt() {
   const clock = manualClock();
   const endpointState = followEndpoint(doubleEndpoint([]), undefined, clock, seededRandom(1), undefined);
-  for (let count = 0; count < 6; count++) endpointState.legBegan(10, 0);
+  for (let count = 0; count < 6; count++) endpointState.legs.began(10, 0);
   let abandoned = 0;
   /** The same endpoint, which counts what is held against it. */
-  const counting: EndpointState = Object.create(endpointState, {
-    abandoned: {
-      value: (...given: Parameters<EndpointState["abandoned"]>) => {
+  const counting: EndpointState = {
+    ...endpointState,
+    outcomes: {
+      ...endpointState.outcomes,
+      abandoned(...given) {
         abandoned++;
-        endpointState.abandoned(...given);
+        endpointState.outcomes.abandoned(...given);
       },
     },
-  });
+  };
   const loop = loopOf(clock);
   const lose = (startedMs: number, nowMs: number, change: Partial<Running> = {}): boolean => {
     const before = abandoned;
@@ -141,7 +143,7 @@ describe("a leg that lost", () => {
     expect(lose(0, 500)).toBe(false);
     endpointState.record.missed(1);
     expect([lose(490, 500), lose(0, 500)]).toEqual([false, true]);
-    endpointState.failed(madeUp, 500);
+    endpointState.outcomes.failed(madeUp, 500);
     expect([lose(1, 501), lose(600, 1000)]).toEqual([false, true]);
   });
 
@@ -155,7 +157,7 @@ describe("a leg that lost", () => {
   it("says how slow its endpoint is, also where its body was on its way here when the endpoint failed others", () => {
     const { endpoint: endpointState, lose } = lossesAt();
     endpointState.record.missed(1);
-    endpointState.failed(madeUp, 100);
+    endpointState.outcomes.failed(madeUp, 100);
     expect(endpointState.service.ratio(700)).toBe(1);
     const arrived = { waits: true, beganMs: 200, heardAtMs: 210, heardBytes: 100_000 };
     expect(lose(0, 700, arrived)).toBe(false);
@@ -174,7 +176,7 @@ describe("two legs that are over before the books of the first are written", () 
     const loop = loopOf(clock, [endpoint]);
     const endpointState = loop.endpoints.all.get(endpoint.info.id)!;
     const running = runningAt(endpointState, 0, { usualMs: 500 });
-    for (let count = 0; count < 2; count++) endpointState.legBegan(10, 0);
+    for (let count = 0; count < 2; count++) endpointState.legs.began(10, 0);
     const answered = (nowMs: number, load: Omit<LoadReport, "atMs" | "cpuRatio">): void => {
       const account: Account = {
         endpoint: endpoint.info.id,

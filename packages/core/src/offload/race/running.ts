@@ -47,7 +47,7 @@ export function beginLeg(
   const expectedMs = meanOf(leg.predicted.completionMs);
   const aloneMs = endpointState ? lateAloneMs(endpointState, leg, nowMs) : Infinity;
   const usualMs = aloneMs + (endpointState?.queue.waitMs(nowMs) ?? 0);
-  const addedMs = endpointState?.legBegan(leg.travels?.promisedMs ?? expectedMs, nowMs) ?? 0;
+  const addedMs = endpointState?.legs.began(leg.travels?.promisedMs ?? expectedMs, nowMs) ?? 0;
   const running: Running = {
     leg,
     startedMs: nowMs,
@@ -72,7 +72,7 @@ export function beginLeg(
     refused: undefined,
     late: undefined,
   };
-  loop.endpoints.touched();
+  loop.endpoints.tables.touched();
   if (isLongSend(running)) loop.probing.upkeep();
   return running;
 }
@@ -80,7 +80,7 @@ export function beginLeg(
 /** Records the end of a leg elsewhere, after what earlier legs taught: an endpoint's load report counts the requests under way. */
 export function endLeg(loop: Loop, endpointState: EndpointState | undefined, answeredAtMs?: number): void {
   loop.deferred.settle();
-  endpointState?.legEnded(answeredAtMs);
+  endpointState?.legs.ended(answeredAtMs);
 }
 
 /** Failures after which the request is not at the endpoint: it was refused, or went with its connection. */
@@ -94,7 +94,7 @@ export function endFailedLeg(
 ): void {
   if (!withdrawing.has(reason)) return endLeg(loop, endpointState);
   loop.deferred.settle();
-  endpointState?.legWithdrawn(startedMs, addedMs);
+  endpointState?.legs.withdrawn(startedMs, addedMs);
 }
 
 /** Records the start of a leg. */
@@ -155,11 +155,11 @@ export function bookAnswer(
   if (endpointState) {
     const { load } = response;
     const silentMs = nowMs - Math.max(startedMs, endpointState.record.answeredAtMs);
-    loop.endpoints.answered(endpointState, leg.segment, nowMs);
+    loop.endpoints.runs.answered(endpointState, leg.segment, nowMs);
     loop.retrying.waiting.answered(leg.endpoint);
     loop.deferred.add(() => {
       learnRemote(loop, endpointState, leg, account, load, tookMs, nowMs);
-      if (!waits) endpointState.lateness.answered(tookMs, usualMs, silentMs);
+      if (!waits) endpointState.tries.lateness.answered(tookMs, usualMs, silentMs);
     });
     tallyRemote(loop, job, tally, account, exchange, tookMs, nowMs);
   } else {
@@ -273,10 +273,10 @@ export function bookBroken(
 ): boolean {
   const { endpoint: endpointState, leg, startedMs } = running;
   const load = outrunBy(running, error);
-  if (load) endpointState?.turnedAway(load, nowMs);
+  if (load) endpointState?.reports.turnedAway(load, nowMs);
   else if (endpointState)
-    loop.endpoints.failed(endpointState, leg.segment, heldAgainst(error), nowMs, startedMs, tenant);
-  loop.endpoints.touched();
+    loop.endpoints.runs.failed(endpointState, leg.segment, heldAgainst(error), nowMs, startedMs, tenant);
+  loop.endpoints.tables.touched();
   loop.parts.observer.record(failureEvent(error, { id, tenant, model: leg.segment.model }, nowMs));
   return load !== undefined;
 }

@@ -134,7 +134,7 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
   const nowMs = clock.nowMs();
   const alone = endpointState?.health.unavailable(nowMs) !== undefined;
   const run = here ? device.work.begin(leg.holdsMs ?? meanOf(leg.predicted.completionMs), nowMs) : undefined;
-  endpointState?.legBegan(leg.travels?.promisedMs ?? 0, nowMs);
+  endpointState?.legs.began(leg.travels?.promisedMs ?? 0, nowMs);
   let answeredAtMs: number | undefined;
   try {
     const call = here ? job.call : Object.assign(ownCall(job.call), legCall(self, job, leg));
@@ -151,11 +151,11 @@ async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefi
     const error = LongshoreError.from(thrown, "execute", "running a check");
     // A paused endpoint that fails a check is not paused for longer.
     if (endpointState && !alone)
-      endpoints.failed(endpointState, leg.segment, error, clock.nowMs(), nowMs, job.call.tenant);
+      endpoints.runs.failed(endpointState, leg.segment, error, clock.nowMs(), nowMs, job.call.tenant);
     throw thrown;
   } finally {
     run?.ended();
     endLeg(loop, endpointState, answeredAtMs);
-    endpoints.touched();
+    endpoints.tables.touched();
   }
 }

@@ -112,23 +112,23 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
       // The load was reported when the answers began, and comes with each of them.
       if (load && !heard) {
         loop.deferred.settle();
-        endpointState?.reported(load, clock.nowMs(), stageMs(account, "network", "send"));
+        endpointState?.reports.load(load, clock.nowMs(), stageMs(account, "network", "send"));
       }
       heard = true;
       spentMicros += account.costMicros;
       if (here) tallyLocal(loop, job, tally, account);
       else countAnswer(loop, job, account, tally);
       if (hold && spentMicros > hold.mostMicros) throw overLimit(job, leg);
-      endpointState?.answering(clock.nowMs());
+      endpointState?.outcomes.answering(clock.nowMs());
       yield response;
     }
     outcome = "won";
-    if (endpointState) endpoints.answered(endpointState, leg.segment, clock.nowMs());
+    if (endpointState) endpoints.runs.answered(endpointState, leg.segment, clock.nowMs());
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", `running ${leg.id} at ${leg.endpoint}`);
     outcome = error.reason;
     if (endpointState && !call.abort.aborted)
-      endpoints.failed(endpointState, leg.segment, error, clock.nowMs(), running.startedMs, call.tenant);
+      endpoints.runs.failed(endpointState, leg.segment, error, clock.nowMs(), running.startedMs, call.tenant);
     throw error;
   } finally {
     // A reader that left early holds nothing up any more.
@@ -141,6 +141,6 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
     if (outcome === "won" || outcome === "lost") endLeg(loop, endpointState);
     else endFailedLeg(loop, running, outcome);
     recordEnd(loop, call.id, running, outcome, clock.nowMs());
-    endpoints.touched();
+    endpoints.tables.touched();
   }
 }
