@@ -1,10 +1,13 @@
+import { Analogs } from "./analogs.ts";
+
 /**
  * How many requests will come when an endpoint that starts now is ready.
  *
  * A moving average lags a rise by its window, and a fitted line runs away after a burst; which of them is right depends on the day. So
  * several of both run side by side. Each states, at every step, the arrivals of a window that begins one cold start later, and is judged
  * when that window has passed. The one with the least error of late is believed, and its error is the spread of the belief: a forecast
- * that was often wrong asks for more endpoints, without a margin that someone has to tune.
+ * that was often wrong asks for more endpoints, without a margin that someone has to tune. Once half an hour was seen, what followed situations
+ * like the present one is believed instead, where there were such.
  *
  * Two limits keep the spread within what was seen. A forecast of less than one request is not judged: the first requests after silence
  * exceed it by any factor, and such a factor says nothing of the next window. And no rate is believed beyond a fixed multiple of the busiest window.
@@ -29,8 +32,10 @@ const judgedSteps = 120;
 const firstError = 0.35;
 /** Weight, in forecasts, of that first error. */
 const firstWeight = 12;
-/** Steps of half-life of the dispersion of counts. */
-const dispersionSteps = 60;
+/** Windows of half-life of the dispersion of counts. */
+const dispersionWindows = 60;
+/** The most that one window counts: an edge of the load is none. */
+const mostDispersion = 10;
 /** The most steps without any count that are worked off one by one. */
 const mostGap = 4000;
 
@@ -131,24 +136,22 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
     ...averages.map((halfLife) => new Expert(halfLife, false)),
     ...lines.map((halfLife) => new Expert(halfLife, true)),
   ];
+  const analogs = new Analogs();
   const recent: number[] = [];
-  const keepDispersion = decay(dispersionSteps);
+  /** The last two windows, and the steps that were closed. */
+  const windows: number[] = [];
+  let closed = 0;
+  const keepDispersion = decay(dispersionWindows);
   let squares = 20;
   let weight = 20;
   let step: number | undefined;
   let count = 0;
+  let lastMs = -Infinity;
   /** Requests of the busiest window; fades as the judgement does. */
   let busiest = 0;
 
   const close = (): void => {
     const horizon = Math.max(1, Math.ceil(aheadMs() / stepMs));
-    const [short] = experts;
-    const expected = step === undefined ? 0 : (short?.rate(1) ?? 0);
-    if (expected > 0) {
-      const over = Math.max(0, count - expected);
-      squares = keepDispersion * squares + (2 * over ** 2) / Math.max(1, expected);
-      weight = keepDispersion * weight + 1;
-    }
     recent.push(count);
     if (recent.length > windowSteps) recent.shift();
     const window = recent.reduce((sum, one) => sum + one, 0);
@@ -157,19 +160,42 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
       expert.seen(count);
       expert.judge(window, horizon);
     }
+    if (++closed % windowSteps === 0) {
+      analogs.seen(window, Math.max(1, Math.round(horizon / windowSteps)));
+      // A window against the mean of its neighbours: a steady rise, which the forecast answers for, is no dispersion.
+      const [before, middle] = windows;
+      if (before !== undefined && middle !== undefined && before + middle + window > 0) {
+        const off = (2 * (middle - (before + window) / 2) ** 2) / (before + middle + window);
+        squares = keepDispersion * squares + Math.min(mostDispersion, off);
+        weight = keepDispersion * weight + 1;
+      }
+      windows.push(window);
+      if (windows.length > 2) windows.shift();
+    }
     count = 0;
   };
-  const upTo = (nowMs: number): void => {
+  /** Closes the steps before `nowMs`; `more` requests came evenly since the last call, which may be several steps ago. */
+  const upTo = (nowMs: number, more = 0): void => {
     const now = Math.floor(nowMs / stepMs);
     step ??= now;
-    if (now - step > mostGap) step = now - mostGap;
-    for (; step < now; step++) close();
+    if (now - step > mostGap) {
+      step = now - mostGap;
+      lastMs = step * stepMs;
+    }
+    const perMs = nowMs > lastMs ? more / (nowMs - lastMs) : 0;
+    for (; step < now; step++) {
+      const endMs = (step + 1) * stepMs;
+      count += perMs * Math.max(0, endMs - lastMs);
+      lastMs = Math.max(lastMs, endMs);
+      close();
+    }
+    count += perMs > 0 ? perMs * (nowMs - lastMs) : more;
+    lastMs = nowMs;
   };
 
   return {
     seen(more, nowMs) {
-      upTo(nowMs);
-      count += more;
+      upTo(nowMs, more);
     },
     rates(nowMs) {
       upTo(nowMs);
@@ -179,11 +205,19 @@ export function arrivalForecast(aheadMs: () => number): ArrivalForecast {
       const horizon = Math.max(1, Math.ceil(aheadMs() / stepMs));
       const rate = ((best?.rate(horizon + (windowSteps - 1) / 2) ?? 0) * 1000) / stepMs;
       const deviation = Math.sqrt(best?.variance ?? 0);
-      const most = Math.max(rate, ((1 + mostTrend) * (busiest + 1) * 1000) / (windowSteps * stepMs));
+      const bound = ((1 + mostTrend) * (busiest + 1) * 1000) / (windowSteps * stepMs);
+      const like = analogs.coming();
+      if (like) {
+        return Float64Array.from(normal, (_none, at) => {
+          const requests = like[Math.floor(((at + 0.5) / normal.length) * like.length)] ?? 0;
+          return Math.min(bound, (1000 * requests) / (windowSteps * stepMs));
+        });
+      }
+      const most = Math.max(rate, bound);
       return Float64Array.from(normal, (z) => Math.min(most, rate * Math.exp(deviation * z)));
     },
     get dispersion() {
-      return Math.min(10, Math.max(1, squares / weight));
+      return Math.max(1, squares / weight);
     },
     get now() {
       const sum = recent.reduce((total, one) => total + one, 0);

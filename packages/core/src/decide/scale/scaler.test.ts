@@ -123,3 +123,41 @@ it("believes the first rate of a process that sees arrivals at once", async () =
   }
   expect(highest).toBeLessThan(200);
 });
+
+it("asks for as many whether counts come each second or each quarter of a minute", async () => {
+  const often = scalerOn();
+  const seldom = scalerOn();
+  let waiting = 0;
+  const random = seededRandom(5);
+  for (let second = 1; second <= 1200; second++) {
+    let arrivals = 0;
+    for (let at = -Math.log(1 - random.next()); at < 40; at -= Math.log(1 - random.next())) arrivals++;
+    waiting += arrivals;
+    await often.clock.advance(1000);
+    await seldom.clock.advance(1000);
+    often.scaler.observe(new Map([["m", often.sample(arrivals)]]), undefined);
+    if (second % 15 > 0) continue;
+    seldom.scaler.observe(new Map([["m", seldom.sample(waiting)]]), undefined);
+    waiting = 0;
+  }
+  expect(Math.abs(often.scaler.all().needed - seldom.scaler.all().needed)).toBeLessThanOrEqual(1);
+});
+
+it("learns that crowds here rise no further after a minute", async () => {
+  const { scaler, run } = scalerOn();
+  /** A crowd: up within a minute, five minutes at four times the usual, down within a minute. */
+  const crowd = (second: number): number =>
+    10 + 30 * Math.max(0, Math.min(1, second / 60, (420 - second) / 60));
+  const highest: number[] = [];
+  for (let hour = 0; hour < 10; hour++) {
+    await run(1800, () => 10);
+    let most = 0;
+    for (let second = 0; second < 420; second++) {
+      await run(1, () => crowd(second));
+      if (second > 180 && second < 300) most = Math.max(most, scaler.all().comingRate);
+    }
+    highest.push(most);
+  }
+  expect(highest.at(-1)).toBeGreaterThan(35);
+  expect(highest.at(-1)).toBeLessThan(0.7 * (highest[0] ?? 0));
+});
