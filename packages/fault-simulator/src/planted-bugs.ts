@@ -126,7 +126,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     about: "A retry that could not begin is not given back to the budget.",
     search: "!== true) {\n      retrying.budget.back();\n      return false;",
     replace: "!== true) {\n      return false;",
-    tests: ["hanging.test.ts", "offloader.test.ts", "dying-endpoint.test.ts"],
+    tests: ["retries.test.ts"],
     testsFirst: true,
   },
   {

@@ -193,6 +193,25 @@ it("shares the budget of retries among all requests, and lets only so many wait"
   expect(state.runs.length).toBeLessThanOrEqual(400 + 100 + 80 + 60);
 });
 
+it("gives back to the budget what a retry took that no endpoint could run", async () => {
+  const { clock, state, start, warm } = scene(1);
+  await warm();
+  state.fault = () => "hangs";
+  const control = new AbortController();
+  // Each looks for another server again and again, and there is none.
+  const hung = Array.from({ length: 20 }, () => start(Infinity, control.signal));
+  await clock.advance(1500);
+  expect(state.runs).toHaveLength(20);
+  control.abort();
+  await clock.finish(Promise.all(hung));
+  state.fault = () => "unreachable";
+  const failed = Array.from({ length: 80 }, () => start(200));
+  // The budget is whole: all of them are sent again after the first pause of 50 ms.
+  await clock.advance(60);
+  expect(state.runs).toHaveLength(20 + 80 + 80);
+  await clock.finish(Promise.all(failed));
+});
+
 it("ends at once when its caller does not wait any longer", async () => {
   const { clock, state, start, warm } = scene(1);
   await warm();
