@@ -6,7 +6,7 @@ import {
   type Tensors,
   type TensorSpec,
 } from "@longshore/core";
-import { inputFits } from "@longshore/core/internal";
+import { areHere, inputFits, readInputs } from "@longshore/core/internal";
 import { someNames } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
@@ -53,25 +53,17 @@ function shown({ datatype, shape, ragged }: TensorSpec): string {
   return `${ragged ? "ragged " : ""}${datatype} [${shape.join(", ")}]`;
 }
 
-/** Calls each input as the run does, and reads what is still arriving: at once where nothing is. */
-export function readInputs(plan: SegmentPlan, inputs: Inputs, call: Call): Tensors | Promise<Tensors> {
-  const here = new Map<string, Tensor>();
-  for (const { spec, value } of plan.crossing) {
-    const input = inputs.get(spec.name);
-    if (!input) continue;
-    if ("read" in input) return readLater(plan, inputs, call);
-    here.set(value, input);
-  }
-  return here;
+/** The inputs of a run by the names that it gives them, once all have arrived: at once where all are here. */
+export function runInputs(plan: SegmentPlan, inputs: Inputs, call: Call): Tensors | Promise<Tensors> {
+  if (areHere(inputs)) return byValue(plan, inputs);
+  return readInputs(inputs, call).then((read) => byValue(plan, read));
 }
 
-async function readLater(plan: SegmentPlan, inputs: Inputs, call: Call): Promise<Tensors> {
-  const read = new Map<string, Tensor>();
-  for (const { spec, value } of plan.crossing) {
+function byValue({ crossing }: SegmentPlan, inputs: Tensors): Tensors {
+  const named = new Map<string, Tensor>();
+  for (const { spec, value } of crossing) {
     const input = inputs.get(spec.name);
-    if (!input) continue;
-    const tensor = "read" in input ? await input.read(call) : input;
-    read.set(value, tensor);
+    if (input) named.set(value, input);
   }
-  return read;
+  return named;
 }

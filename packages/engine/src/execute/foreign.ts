@@ -8,7 +8,7 @@ import {
   startCut,
   type TensorSpec,
 } from "@longshore/core";
-import { elementBytes, isSideTensor } from "@longshore/core/internal";
+import { bytesOfInputs, elementBytes, inputsHere, isSideTensor } from "@longshore/core/internal";
 import type { LoadedVersion } from "../repository/index.ts";
 import type { SegmentPlan } from "../run/index.ts";
 
@@ -38,8 +38,7 @@ export function checkBounds(
   if (!profile || (description.trusted && !isForeign(plan, call))) return;
   checkSides(description.name, profile, plan, inputs);
   const most = mostBytes(profile, plan);
-  let bytes = 0;
-  for (const input of inputs.values()) bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
+  const bytes = bytesOfInputs(inputs);
   if (most === undefined || bytes <= most) return;
   throw new LongshoreError(
     "invalid-input",
@@ -62,8 +61,8 @@ function checkSides(
   if (from === startCut) return;
   const buckets = variants.find(({ variant }) => variant === program.variant)?.buckets ?? [];
   const cuts = buckets.flatMap(({ cuts }) => cuts.filter(({ cut }) => cut.id === from));
-  for (const [name, input] of inputs) {
-    if ("read" in input || !isSideTensor(input.spec)) continue;
+  for (const [name, input] of inputsHere(inputs)) {
+    if (!isSideTensor(input.spec)) continue;
     const ranges = cuts.flatMap(({ sides }) =>
       sides && Object.hasOwn(sides, name) ? (sides[name] ?? []) : [],
     );

@@ -1,6 +1,6 @@
 import { type Call, type InferenceRequest, type InferenceResponse, LongshoreError } from "@longshore/core";
 import { grantRequest } from "./grant-request.ts";
-import { readInputs } from "./check-inputs.ts";
+import { runInputs } from "./check-inputs.ts";
 import { runAnswers, runSegment } from "../run/index.ts";
 import { checkDigest, resolvedSegment, responseOf, segmentRun, type ServeParts } from "./serve-request.ts";
 
@@ -23,7 +23,7 @@ export async function* serveAnswers(
       `model ${segment.model} gives several answers to a request, so its requests cannot be steps of a sequence`,
     );
   }
-  const inputs = await readInputs(plan, request.inputs, call);
+  const inputs = await runInputs(plan, request.inputs, call);
   const run = segmentRun(parts, granted, inputs, new Map(), undefined, call);
   const resolved = resolvedSegment(segment, loaded, granted);
   using entered = await parts.pipelines.enter(plan, call);

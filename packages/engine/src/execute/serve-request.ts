@@ -16,7 +16,7 @@ import type { LoadedVersion } from "../repository/index.ts";
 import { leastBatch, type Scheduler } from "../schedule/index.ts";
 import type { TransformSet } from "../transform/index.ts";
 import type { LinePosition, SealKey, SequenceStore } from "../sequence/index.ts";
-import { readInputs } from "./check-inputs.ts";
+import { runInputs } from "./check-inputs.ts";
 import { type Granted, type GrantParts, grantRequest, type Leases } from "./grant-request.ts";
 import type { KeptAnswers } from "./engine-parts.ts";
 import type { Lane } from "../lane/index.ts";
@@ -111,7 +111,7 @@ async function runGranted(
     );
   }
   const grantedMs = parts.clock.nowMs();
-  const reading = readInputs(plan, request.inputs, call);
+  const reading = runInputs(plan, request.inputs, call);
   const inputs = reading instanceof Promise ? await reading : reading;
   // Counted now: inputs that were given away are empty afterwards.
   const bytes = totalBytes(inputs);

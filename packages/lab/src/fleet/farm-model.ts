@@ -5,7 +5,7 @@ import {
   type Profile,
   tensorOf,
 } from "@longshore/core";
-import { estimateSize } from "@longshore/core/internal";
+import { estimateSize, inputsHere } from "@longshore/core/internal";
 import { wholeSegment } from "../world/simulated-offers.ts";
 import type { SimulatedModel } from "../world/simulated-model.ts";
 import { farmState } from "./farm-sequences.ts";
@@ -108,8 +108,8 @@ export function farmRequest(model: SimulatedModel, { workMs, size }: FarmRequest
 
 /** The content of a request, which only its server reads. */
 export function farmWork(request: InferenceRequest): FarmRequest {
-  const input = request.inputs.get("x");
-  if (!input || "read" in input) {
+  const input = inputsHere(request.inputs).get("x");
+  if (!input) {
     throw new LongshoreError("invalid-input", "execute", "a farm takes its work as a tensor x");
   }
   const workMs = new DataView(input.bytes.buffer, input.bytes.byteOffset, 8).getFloat64(0, true);

@@ -10,10 +10,9 @@ import {
   type Observer,
   type Progress,
   type Segment,
-  type Tensor,
   type Tensors,
 } from "@longshore/core";
-import { copied, dropOldest, passThrough, totalBytes } from "@longshore/core/internal";
+import { copied, dropOldest, passThrough, readInputs, totalBytes } from "@longshore/core/internal";
 import { answerKey, type KeyHash } from "./answer-key.ts";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
@@ -32,12 +31,6 @@ export interface CacheParts {
 
 /** Models that are known to be cached or not; the oldest goes. */
 const maxModels = 4096;
-
-async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
-  const read = new Map<string, Tensor>();
-  for (const [name, input] of inputs) read.set(name, "read" in input ? await input.read(call) : input);
-  return read;
-}
 
 /** Answers that are kept, and equal requests that are under way at the same time and run once. */
 export interface AnswerCache {
@@ -90,7 +83,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
     const { segment } = request;
     const { model, version } = segment;
     const startedMs = clock.nowMs();
-    const inputs = await readAll(request, call);
+    const inputs = await readInputs(request.inputs, call);
     const key = await answerKey(request, inputs, call, hash);
     const asked = (outcome: "hit" | "joined" | "miss", tookMs: number): void => {
       const atMs = clock.nowMs();

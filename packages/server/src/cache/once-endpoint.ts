@@ -21,12 +21,13 @@ import {
   LongshoreError,
   type Observer,
   type Progress,
-  type Tensor,
 } from "@longshore/core";
 import {
   copied,
   exactJson,
   fingerprint,
+  inputBytes,
+  inputsHere,
   nextStep,
   passThrough,
   totalBytes,
@@ -78,7 +79,7 @@ function questionOf(
     input.spec.name,
     input.spec.datatype,
     input.spec.shape,
-    "read" in input ? input.byteLength : input.bytes.byteLength,
+    inputBytes(input),
   ]);
   const question = exactJson([
     [segment.variant, segment.from, segment.to],
@@ -89,9 +90,7 @@ function questionOf(
     rulesKey(call.rules),
     specs,
   ]);
-  const read = new Map<string, Tensor>();
-  for (const [name, input] of inputs) if (!("read" in input)) read.set(name, input);
-  return fingerprint(question, read, mostReadBytes) ?? question;
+  return fingerprint(question, inputsHere(inputs), mostReadBytes) ?? question;
 }
 
 function otherQuestion({ model }: InferenceRequest["segment"]): LongshoreError {

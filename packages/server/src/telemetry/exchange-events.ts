@@ -15,6 +15,7 @@ import {
 import {
   abortError,
   bodyLength,
+  bytesOfInputs,
   traceFromHeaders,
   ownCall,
   pathPattern,
@@ -229,10 +230,7 @@ class EventsOfInference implements InferenceEvents {
   }
 
   inputs(tensors: InferenceRequest["inputs"], state: Tensors | undefined): void {
-    let bytes = state ? totalBytes(state) : 0;
-    for (const tensor of tensors.values()) {
-      bytes += "read" in tensor ? tensor.byteLength : tensor.bytes.byteLength;
-    }
+    const bytes = bytesOfInputs(tensors) + (state ? totalBytes(state) : 0);
     this.#receivedBytes = Math.max(this.#receivedBytes, bytes);
     if (this.#description.batching.maxBatchSize === 0) return;
     for (const { spec } of tensors.values()) {

@@ -1,21 +1,13 @@
 import { type Call, LongshoreError, ownCall, type Writable } from "../../words/base/index.ts";
 import { segmentKey, startCut } from "../../words/model/index.ts";
 import type { Tensor, Tensors } from "../../words/tensor/index.ts";
-import type { InferenceRequest } from "../../wire/endpoint/index.ts";
+import { areHere, bytesOfInputs, type InferenceRequest } from "../../wire/endpoint/index.ts";
 import { aimFrom, travellingAim } from "../../decide/goal/index.ts";
 import { isInfeasible } from "../../decide/plan/index.ts";
 import type { KnownModel } from "../models/index.ts";
-import { arrived, type HeldCrossing } from "../steps/index.ts";
+import { arrived, type HeldCrossing, isUnrepeatable } from "../steps/index.ts";
 import { isReplaced } from "./app-job.ts";
-import {
-  confirming,
-  isUnrepeatable,
-  type Job,
-  type Loop,
-  noEndpoints,
-  outlook,
-  refusedNow,
-} from "../race/index.ts";
+import { confirming, type Job, type Loop, noEndpoints, outlook, refusedNow } from "../race/index.ts";
 
 const noTensors: Tensors = new Map<string, Tensor>();
 
@@ -52,28 +44,20 @@ function heldBy(
   call: Call,
 ): HeldCrossing | Promise<HeldCrossing> {
   const { segment, inputs } = request;
-  let bytes = 0;
+  const bytes = bytesOfInputs(inputs);
   let items: number | undefined;
-  let arriving = false;
-  for (const input of inputs.values()) {
-    bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
-    if (input.spec.ragged === true) items ??= input.spec.shape[0];
-    arriving ||= "read" in input;
-  }
+  for (const { spec } of inputs.values()) if (spec.ragged === true) items ??= spec.shape[0];
   const variant = segment.from === startCut ? undefined : segment.variant;
   const features = items === undefined ? { bytes } : { bytes, items };
-  if (!arriving) {
-    const tensors = new Map<string, Tensor>();
-    for (const [name, input] of inputs) if (!("read" in input)) tensors.set(name, input);
-    return { cut: segment.from, variant, features, bytes, tensors };
-  }
-  const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving: inputs };
+  if (areHere(inputs)) return { cut: segment.from, variant, features, bytes, tensors: inputs };
+  const arriving = { inputs, body: request.wire?.body };
+  const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving };
   const job = { ...jobWithout(loop, known, request, call), held: early };
   if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
   const nowMs = loop.clock.nowMs();
   const plan = outlook(loop, job, nowMs);
   if (isInfeasible(plan)) throw refusedNow(loop, job, early, noEndpoints, plan, nowMs);
-  return arrived(early, inputs, call);
+  return arrived(early, call);
 }
 
 /**
@@ -91,7 +75,7 @@ export async function renewedEndpointJob(
   const { segment, sequence } = request;
   const { digest } = job.known.description;
   const open = segment.digest === "" && segment.from === startCut && (sequence?.step ?? 0) === 0;
-  if (!isReplaced(thrown, job.known) || !open || isUnrepeatable(job, job.held)) throw thrown;
+  if (!isReplaced(thrown, job.known) || !open || isUnrepeatable(job.held)) throw thrown;
   const { knowledge } = loop;
   const version = segment.version === "" ? undefined : segment.version;
   await knowledge.renewed(segment.model, version, digest, call);

@@ -11,7 +11,7 @@ import {
 } from "../../decide/plan/index.ts";
 import { savedMs } from "../frames/index.ts";
 import type { Tally } from "../account/index.ts";
-import type { HeldCrossing } from "../steps/index.ts";
+import { type HeldCrossing, hasArrived } from "../steps/index.ts";
 import { refusal } from "./admit-from-head.ts";
 import type { Job } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
@@ -21,9 +21,10 @@ import type { Loop } from "./loop.ts";
 /** The most plans of one request, unless the caller sets another limit. */
 export const defaultPlans = 6;
 
-/** Whether a leg takes the request while it is still on its way. */
-export function forwardsArriving({ local }: Loop, held: HeldCrossing, { to }: Job, leg: Leg): boolean {
-  return leg.endpoint !== local?.info.id && isForwardedWhole(held, to, leg);
+/** Whether a plan needs no input here: all are here, or each of its legs sends on what is still arriving. */
+export function awaitsNoInput({ local }: Loop, held: HeldCrossing, { to }: Job, { legs }: Plan): boolean {
+  if (hasArrived(held)) return true;
+  return legs.every((leg) => leg.endpoint !== local?.info.id && isForwardedWhole(held, to, leg));
 }
 
 /** A plan, made and written down; from the start again when nothing can go on from a later crossing. */
@@ -99,7 +100,7 @@ export function furtherLegs(
     if (isInfeasible(plan)) plan = lastResort(loop, tried, held, without, nowMs);
   }
   if (!plan || isInfeasible(plan) || plan.from !== held.cut) return undefined;
-  if (held.arriving && !plan.legs.every((leg) => forwardsArriving(loop, held, job, leg))) return undefined;
+  if (!awaitsNoInput(loop, held, job, plan)) return undefined;
   made(loop, job, plan, tally, nowMs);
   return plan;
 }

@@ -2,7 +2,7 @@ export { awaited } from "./awaited.ts";
 export { callFor, confirming, planLimits } from "./call-for.ts";
 export { firstWaitsOf } from "./decide.ts";
 export { admitFromHead, outlook, refusal } from "./admit-from-head.ts";
-export { isUnrepeatable, type Job, noEndpoints } from "./job.ts";
+export { type Job, noEndpoints } from "./job.ts";
 export { lastStanding, resumedStep } from "./find-sequence.ts";
 export { refusedNow } from "./last-resort.ts";
 export { createLoop, type Loop } from "./loop.ts";

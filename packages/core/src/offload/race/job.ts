@@ -1,5 +1,4 @@
 import type { Call, EndpointId } from "../../words/base/index.ts";
-import { canBegin, isUnderWay } from "../../wire/body/index.ts";
 import type { InferenceRequest } from "../../wire/endpoint/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import type { PlanLimits } from "../../decide/goal/index.ts";
@@ -75,14 +74,4 @@ export interface Job {
   readonly extras?: RequestExtras;
   /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
   readonly traffic?: Backlog | undefined;
-}
-
-/** Whether the body is still arriving at this endpoint. */
-export function isWaiting({ extras: asked }: Job, { arriving }: HeldCrossing): boolean {
-  return arriving !== undefined && asked?.wire !== undefined && isUnderWay(asked.wire.body);
-}
-
-/** Whether the request cannot be sent anywhere else, because its body was passed on without a copy. */
-export function isUnrepeatable({ extras: asked }: Job, { arriving }: HeldCrossing): boolean {
-  return arriving !== undefined && asked?.wire !== undefined && !canBegin(asked.wire.body);
 }

@@ -18,11 +18,19 @@ import {
   type Trigger,
 } from "../../decide/plan/index.ts";
 import { backUpOf, beginning, endsPlan, type PlanProgress, waitedFor } from "./plan-progress.ts";
-import { checkCrossing, crossingAfter, type HeldCrossing, heldAt, inputsOf } from "../steps/index.ts";
+import {
+  checkCrossing,
+  crossingAfter,
+  type HeldCrossing,
+  heldAt,
+  inputsOf,
+  isUnrepeatable,
+  isWaiting,
+} from "../steps/index.ts";
 import { mostWaitAt } from "./most-wait.ts";
 import { overtaken, type RaceEnd, type Settling } from "./race-end.ts";
 import { furtherLegs } from "./decide.ts";
-import { isUnrepeatable, isWaiting, type Job, noEndpoints } from "./job.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import { learnItems } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -121,7 +129,7 @@ class Race {
     const { clock, local, endpoints, self, memory } = this.#loop;
     const { call } = this.#job;
     const here = this.#isHere(leg);
-    if (isUnrepeatable(this.#job, this.#held)) {
+    if (isUnrepeatable(this.#held)) {
       // Not the endpoint's fault: the body was passed on and is no longer here.
       const gone = `a second run at ${leg.endpoint} is not possible: the request was sent on once and is not kept here`;
       const last = [...this.#progress.failed.values()].at(-1)?.error;
@@ -137,7 +145,7 @@ class Race {
       return this.#fail(leg, overLimit(this.#job, leg));
     }
     const hold = holdFor(this.#job, leg);
-    const waits = isWaiting(this.#job, this.#held);
+    const waits = isWaiting(this.#held);
     const bounded = on === "begin" && !waits && this.#tally.lostLegs.length === 0 && endpoints.all.size > 1;
     const mostWaitMs =
       endpointState && bounded ? mostWaitAt(endpointState, leg, this.#held, clock.nowMs()) : undefined;
@@ -234,7 +242,7 @@ class Race {
   #instead({ leg, endpoint: endpointState }: Running, lost: boolean): boolean {
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
-    if (isWaiting(this.#job, this.#held) || isUnrepeatable(this.#job, this.#held)) return false;
+    if (isWaiting(this.#held) || isUnrepeatable(this.#held)) return false;
     const { retrying, clock } = this.#loop;
     const planned = backUpOf(leg, this.#progress);
     const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
@@ -293,7 +301,7 @@ class Race {
   #guard(running: Running, endpointState: EndpointState, hurries: boolean, times: GuardTimes): void {
     const { leg, aloneMs, usualMs } = running;
     const waits = (): boolean => {
-      const still = isWaiting(this.#job, this.#held);
+      const still = isWaiting(this.#held);
       if (!still) running.beganMs ??= this.#loop.clock.nowMs();
       return still;
     };

@@ -1,6 +1,6 @@
 import { childCall, type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type PendingAnswer, confirmed, comparableAnswer, type NextEndpoint } from "../check/index.ts";
-import { arrived } from "../steps/index.ts";
+import { arrived, hasArrived } from "../steps/index.ts";
 import { overtaken } from "./race-end.ts";
 import { type SiblingRuns, type Job, noEndpoints } from "./job.ts";
 import type { Loop } from "./loop.ts";
@@ -25,7 +25,7 @@ export async function runConfirmed(loop: Loop, job: Job, run: Run): Promise<Outc
   const { call, held } = job;
   // Answers are compared, so they are read here, and so is what several endpoints are sent.
   const { wire: _wire, ...extras } = job.extras ?? {};
-  const here = held.arriving ? await arrived(held, held.arriving, call) : held;
+  const here = hasArrived(held) ? held : await arrived(held, call);
   const tensors = new Map([...here.tensors].map(([name, tensor]) => [name, borrowed(tensor)]));
   const own = { ...job, extras, held: { ...here, tensors } } satisfies Job;
   const believesHere = job.confirm === "elsewhere";

@@ -9,12 +9,12 @@ import {
 import type { InferenceResponse } from "../../wire/endpoint/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import type { Leg, Plan } from "../../decide/plan/index.ts";
-import { arrived, type HeldCrossing } from "../steps/index.ts";
+import { arrived, type HeldCrossing, hasArrived, isUnrepeatable } from "../steps/index.ts";
 import type { RaceEnd } from "./race-end.ts";
 import { awaited } from "./awaited.ts";
 import { planProgressOf } from "./plan-progress.ts";
-import { decide, defaultPlans, forwardsArriving } from "./decide.ts";
-import { isUnrepeatable, type Job, noEndpoints } from "./job.ts";
+import { awaitsNoInput, decide, defaultPlans } from "./decide.ts";
+import { type Job, noEndpoints } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
@@ -131,7 +131,7 @@ async function followPlans(
       }
       renewed = broke;
       const left: Round | undefined =
-        broke && !newer && !isUnrepeatable(now, held) ? await nextRound(loop, now, failed, paid) : undefined;
+        broke && !newer && !isUnrepeatable(held) ? await nextRound(loop, now, failed, paid) : undefined;
       if (newer) {
         known = newer;
         plans--;
@@ -148,9 +148,7 @@ async function followPlans(
     }
     planned(plan, broke !== undefined);
     if (plan.from !== held.cut) held = first;
-    if (held.arriving && !plan.legs.every((leg) => forwardsArriving(loop, held, job, leg))) {
-      first = held = await arrived(held, held.arriving, job.call);
-    }
+    if (!awaitsNoInput(loop, held, job, plan)) first = held = await arrived(held, job.call);
     const single = onlyHere(loop, plan, job);
     const following = single
       ? runHere(loop, now, held, plan, single, tally)
@@ -172,7 +170,7 @@ async function followPlans(
       afterwards(loop, job, plan, tally);
       if (!job.confirm || loop.health.checks?.awaiting) runSecondOpinion(loop, now, held, end);
       // Results of heads here have one reader only. State may share its memory, and so may the inputs of the request.
-      const crossed = held.cut !== job.held.cut && !job.held.arriving && !sequence;
+      const crossed = held.cut !== job.held.cut && hasArrived(job.held) && !sequence;
       const own = crossed && tally.lostLegs.length === 0 && end.leg.takes === "request";
       if (own && end.response.forgotInputs)
         releaseTensors(held.tensors, job.held.tensors, loop.memory.release);

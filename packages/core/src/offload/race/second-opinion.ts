@@ -5,7 +5,7 @@ import { meanOf } from "../../words/estimate/index.ts";
 import { isThrifty } from "../../decide/goal/index.ts";
 import { isInfeasible, type Leg } from "../../decide/plan/index.ts";
 import { copied } from "../../words/tensor/index.ts";
-import { arrived, type HeldCrossing } from "../steps/index.ts";
+import { arrived, type HeldCrossing, hasArrived } from "../steps/index.ts";
 import { type Job, noEndpoints } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { pausedEndpoints, endpointFor } from "../endpoints/index.ts";
@@ -56,9 +56,9 @@ export function runSecondOpinion(
     whole: true,
     extras: asked,
   });
-  const own = held.arriving
-    ? arrived(held, held.arriving, job.call)
-    : Promise.resolve({ ...held, tensors: copied(held.tensors) });
+  const own = hasArrived(held)
+    ? Promise.resolve({ ...held, tensors: copied(held.tensors) })
+    : arrived(held, job.call);
   // The error reaches the caller.
   own.catch(() => undefined);
   void checks.examine({

@@ -2,6 +2,7 @@ import { type Call, LongshoreError, type Reason } from "../../words/base/index.t
 import { difference, toleranceFor } from "../check/index.ts";
 import {
   answersOf,
+  bytesOfInputs,
   type Endpoint,
   type EndpointCapabilities,
   type InferenceRequest,
@@ -10,9 +11,10 @@ import {
   type ModelListing,
   type Progress,
   passThrough,
+  readInputs,
 } from "../../wire/endpoint/index.ts";
 import { endCut, type Segment, startCut } from "../../words/model/index.ts";
-import { copied, type Tensor, type Tensors } from "../../words/tensor/index.ts";
+import { copied } from "../../words/tensor/index.ts";
 import type { Alias, Target } from "./alias.ts";
 import type { Rollouts } from "./rollouts.ts";
 import { countsAgainstVersion } from "./rollouts.ts";
@@ -123,7 +125,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
     const coverable = isCoverable(side, request);
     // Inputs that are still arriving can be read only once, and two runs need them. After its answer the caller may reuse the inputs, and
     // the first run may have consumed them.
-    const read = shadowed || coverable ? await readAll(request, call) : undefined;
+    const read = shadowed || coverable ? await readInputs(request.inputs, call) : undefined;
     const held = read ? { ...request, inputs: read } : request;
     const kept = read ? { ...request, inputs: copied(read) } : request;
     const leftMs = call.deadlineMs - clock.nowMs();
@@ -187,7 +189,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   ): AsyncIterable<InferenceResponse> {
     const alias = atBegin(now, request, call);
     const side = choose(alias, request, call);
-    const read = isCoverable(side, request) ? await readAll(request, call) : undefined;
+    const read = isCoverable(side, request) ? await readInputs(request.inputs, call) : undefined;
     const held = read ? { ...request, inputs: read } : request;
     const kept = read && { ...request, inputs: copied(read) };
     let begun = false;
@@ -222,9 +224,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
   function wantsShadow({ trial }: Alias, { sequence, inputs, segment }: InferenceRequest): boolean {
     if (trial?.mode !== "shadow" || sequence || shadows >= maxShadows) return false;
     if (segment.from !== startCut || segment.to !== endCut || segment.digest !== "") return false;
-    let bytes = 0;
-    for (const input of inputs.values()) bytes += "read" in input ? input.byteLength : input.bytes.byteLength;
-    return bytes <= maxShadowBytes && parts.draw() < trial.weightRatio;
+    return bytesOfInputs(inputs) <= maxShadowBytes && parts.draw() < trial.weightRatio;
   }
 
   /** Runs a shadow in the background. Never rejects. */
@@ -322,10 +322,4 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       return rollouts.find(query.model) ? [] : inner.offers(query, call);
     },
   };
-}
-
-async function readAll({ inputs }: InferenceRequest, call: Call): Promise<Tensors> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, input] of inputs) tensors.set(name, "read" in input ? await input.read(call) : input);
-  return tensors;
 }

@@ -6,6 +6,7 @@ import {
   type InferenceRequest,
   type InferenceResponse,
   type Offer,
+  readInputs,
 } from "../../wire/endpoint/index.ts";
 import { shift } from "../../words/estimate/index.ts";
 import {
@@ -132,11 +133,7 @@ export async function* wholeAnswers(
     }
   }
 
-  const inputs = new Map<string, Tensor>();
-  for (const [name, input] of request.inputs) {
-    inputs.set(name, "read" in input ? await input.read(call) : input);
-  }
-  yield* from(0, inputs, {});
+  yield* from(0, await readInputs(request.inputs, call), {});
 }
 
 /**

@@ -1,9 +1,10 @@
 import type { Call, EndpointId } from "../../words/base/index.ts";
-import type { InferenceRequest } from "../../wire/endpoint/index.ts";
+import { canBegin, isUnderWay, type WireBody } from "../../wire/body/index.ts";
+import { type InferenceRequest, readInputs } from "../../wire/endpoint/index.ts";
 import type { CutId, Features } from "../../words/model/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { Leg, LegId, Plan } from "../../decide/plan/index.ts";
-import { type Tensor, type Tensors, totalBytes } from "../../words/tensor/index.ts";
+import { type Tensors, totalBytes } from "../../words/tensor/index.ts";
 import { gather } from "./crossing.ts";
 
 /** A crossing held here, from which a run can continue. */
@@ -12,10 +13,39 @@ export interface HeldCrossing {
   /** The variant it belongs to; undefined at `start`, where all variants are open. */
   readonly variant: string | undefined;
   readonly tensors: Tensors;
-  /** Inputs that are still arriving and not yet among the tensors. */
-  readonly arriving?: InferenceRequest["inputs"];
+  /** What is still arriving and not yet among the tensors. */
+  readonly arriving?: ArrivingCrossing;
   readonly bytes: number;
   readonly features: Features;
+}
+
+/** Inputs that are still arriving. */
+interface ArrivingCrossing {
+  readonly inputs: InferenceRequest["inputs"];
+  /** The body that they come in, where it may be sent on as it comes. */
+  readonly body: WireBody | undefined;
+}
+
+/** Whether all inputs of a crossing are here. */
+export function hasArrived({ arriving }: HeldCrossing): boolean {
+  return arriving === undefined;
+}
+
+/** Whether bytes that may be sent on are still on their way here: the time of a run depends on their sender. */
+export function isWaiting({ arriving }: HeldCrossing): boolean {
+  return arriving?.body !== undefined && isUnderWay(arriving.body);
+}
+
+/** Whether the crossing cannot be sent anywhere else: its body was sent on and not kept. */
+export function isUnrepeatable({ arriving }: HeldCrossing): boolean {
+  return arriving?.body !== undefined && !canBegin(arriving.body);
+}
+
+/** The crossing with all of its inputs here. */
+export async function arrived({ arriving, ...here }: HeldCrossing, call: Call): Promise<HeldCrossing> {
+  if (!arriving) return here;
+  const tensors = await readInputs(arriving.inputs, call);
+  return { ...here, tensors, bytes: totalBytes(tensors) };
 }
 
 /** The crossing that a head here produced, as the start of the next part. Items are counted when it is ragged. */
@@ -31,20 +61,6 @@ export function heldAt(leg: Leg, outputs: Tensors, before: Features): HeldCrossi
   };
 }
 
-/** Reads the inputs of a crossing that are still arriving. */
-export async function arrived(
-  held: HeldCrossing,
-  arriving: NonNullable<HeldCrossing["arriving"]>,
-  call: Call,
-): Promise<HeldCrossing> {
-  const tensors = new Map<string, Tensor>();
-  for (const [name, input] of arriving) {
-    tensors.set(name, "read" in input ? await input.read(call) : input);
-  }
-  const { arriving: _arriving, ...rest } = held;
-  return { ...rest, tensors, bytes: totalBytes(tensors) };
-}
-
 /** Inputs of a leg of a plan, after other legs gave `outputs`. */
 export function inputsOf(
   leg: Leg,
@@ -54,7 +70,7 @@ export function inputsOf(
   held: HeldCrossing,
   here: EndpointId | undefined,
 ): InferenceRequest["inputs"] {
-  if (leg.takes === "request") return held.arriving ?? held.tensors;
+  if (leg.takes === "request") return held.arriving?.inputs ?? held.tensors;
   const own = outputs.get(leg.takes);
   const source = legs.find((one) => one.id === leg.takes);
   const before = source && source.takes !== "request" ? outputs.get(source.takes) : undefined;

@@ -1,13 +1,15 @@
 import { type Call, fanOut, LongshoreError } from "../../words/base/index.ts";
-import type {
-  Account,
-  Endpoint,
-  IncomingTensor,
-  InferenceRequest,
-  InferenceResponse,
-  LoadReport,
-  Progress,
-  StageTime,
+import {
+  type Account,
+  type Endpoint,
+  type IncomingTensor,
+  type InferenceRequest,
+  type InferenceResponse,
+  type LoadReport,
+  type Progress,
+  type StageTime,
+  readInputs,
+  renamedInput,
 } from "../../wire/endpoint/index.ts";
 import { collected, eachInputs, type Segment, type Step } from "../../words/model/index.ts";
 import { renamed, shapeFits, type Tensor, type Tensors, type TensorSpec } from "../../words/tensor/index.ts";
@@ -68,11 +70,8 @@ async function runEach(
 ): Promise<InferenceResponse> {
   const { step, outputs } = one;
   const { wire: _wire, sequence: _position, inputs, ...rest } = request;
-  const values = new Map<string, Tensor>();
-  for (const value of new Set(Object.values(step.inputs))) {
-    const input = inputs.get(value);
-    if (input) values.set(value, "read" in input ? await input.read(call) : input);
-  }
+  const taken = new Set(Object.values(step.inputs));
+  const values = await readInputs(new Map([...inputs].filter(([name]) => taken.has(name))), call);
   const elements = eachInputs(step, values);
   const wanted = outputs.filter(({ name }) => !request.outputs || request.outputs.includes(name));
   const acknowledged = new Map<number, number>();
@@ -159,16 +158,7 @@ function modelRequest({ there, step, outputs }: RemoteStep, request: InferenceRe
   for (const [port, value] of Object.entries(step.inputs)) {
     const input = request.inputs.get(value);
     if (!input) throw new LongshoreError("invalid-input", "resolve", `${there.model} is given no ${value}`);
-    inputs.set(
-      port,
-      "read" in input
-        ? {
-            spec: { ...input.spec, name: port },
-            byteLength: input.byteLength,
-            read: (call) => input.read(call).then((tensor) => renamed(tensor, port)),
-          }
-        : renamed(input, port),
-    );
+    inputs.set(port, renamedInput(input, port));
     const codec = Object.hasOwn(request.codecs, value) ? request.codecs[value] : undefined;
     if (codec !== undefined) codecs[port] = codec;
   }

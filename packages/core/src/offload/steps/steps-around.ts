@@ -4,9 +4,10 @@ import {
   type Endpoint,
   type InferenceRequest,
   type InferenceResponse,
+  readInputs,
 } from "../../wire/endpoint/index.ts";
 import { endCut, startCut, type Step } from "../../words/model/index.ts";
-import type { Tensor, Tensors } from "../../words/tensor/index.ts";
+import type { Tensors } from "../../words/tensor/index.ts";
 import { stagesBetween } from "./around-endpoint.ts";
 import { withStepModels } from "./step-models.ts";
 import { joinedAccount, valuesFrom } from "./remote-step.ts";
@@ -71,10 +72,7 @@ export function stepsAround(
     }
     if (body?.kind !== "pipeline") return local.infer(request, call);
     const stages = stagesBetween(body.steps, segment.from, segment.to);
-    let values: Tensors = new Map<string, Tensor>();
-    for (const [name, input] of request.inputs) {
-      values = new Map(values).set(name, "read" in input ? await input.read(call) : input);
-    }
+    let values: Tensors = await readInputs(request.inputs, call);
     const done: InferenceResponse[] = [];
     for (const [index, { from, to, at, step }] of stages.entries()) {
       const endpoint = step ? await endpointOf(segment, step, call) : local;

@@ -37,6 +37,7 @@ export {
   type WireForm,
 } from "./endpoint.ts";
 export { inferredOffer } from "./inferred-offer.ts";
+export { areHere, bytesOfInputs, inputBytes, inputsHere, readInputs, renamedInput } from "./inputs.ts";
 export {
   checkRates,
   inMicros,

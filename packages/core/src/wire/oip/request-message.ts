@@ -7,8 +7,7 @@ import {
   type RequestedOutput,
   scheduleParameters,
 } from "../protocol/index.ts";
-import type { Tensor } from "../../words/tensor/index.ts";
-import type { InferenceRequest, ModelKnowledge } from "../endpoint/index.ts";
+import { type InferenceRequest, type ModelKnowledge, readInputs } from "../endpoint/index.ts";
 import { sequenceNumber } from "./foreign.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { sequenceParameters, stateTensors } from "./sequence-parameters.ts";
@@ -41,10 +40,7 @@ export async function requestMessage(
   call: Call,
 ): Promise<InferRequestMessage> {
   const { codecs, info, wire = "binary" } = parts;
-  const inputs = new Map<string, Tensor>();
-  for (const [name, input] of request.inputs) {
-    inputs.set(name, "read" in input ? await input.read(call) : input);
-  }
+  const inputs = await readInputs(request.inputs, call);
   const coded = Object.values(request.codecs).some((codec) => codec !== "raw");
   if (coded && (wire === "json" || !info.offers)) {
     throw new LongshoreError(
