@@ -7,7 +7,8 @@ import type { SpanMaker } from "./spans.ts";
 /** The targets of events. */
 export interface Sinks {
   readonly metrics: Metrics;
-  readonly spans: SpanMaker;
+  /** None as long as nothing is traced and there is no exporter. */
+  readonly spans?: SpanMaker;
   readonly log: Log;
   /** Milliseconds since the Unix epoch. */
   readonly wallMs: () => number;
@@ -25,7 +26,7 @@ type Mapping<Kind extends LongshoreEvent["kind"]> = (
 
 /** The span that a line belongs to, if its request is traced. */
 function spanOf({ spans }: Sinks, callId: string): LogFields {
-  const trace = spans.traceOf(callId);
+  const trace = spans?.traceOf(callId);
   return trace ? { traceId: trace.traceId, spanId: trace.spanId } : {};
 }
 
@@ -34,7 +35,7 @@ function spanOf({ spans }: Sinks, callId: string): LogFields {
  * is added to the union does not compile until it has its line, be it an empty one.
  */
 const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
-  "exchange-began": (event, { spans }) => spans.exchangeBegan(event),
+  "exchange-began": (event, { spans }) => spans?.exchangeBegan(event),
   "exchange-ended": (event, sinks) => {
     const { callId, status, tookMs } = event;
     sinks.metrics.replies.add([String(status)]);
@@ -46,12 +47,12 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
         ...spanOf(sinks, callId),
       });
     }
-    sinks.spans.exchangeEnded(event);
+    sinks.spans?.exchangeEnded(event);
     sinks.reported.delete(callId);
   },
   "inference-asked": ({ model }, { metrics }) => metrics.demand.arrived(model),
   "endpoint-ran": (event, { metrics }) => metrics.demand.ran(event),
-  "inference-began": (event, { spans }) => spans.inferenceBegan(event),
+  "inference-began": (event, { spans }) => spans?.inferenceBegan(event),
   "inference-ended": (event, { metrics, log, wallMs }) => {
     inferenceEnded(metrics, event, wallMs);
     if (!log.writes("verbose")) return;
@@ -59,7 +60,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     log.line("verbose", "inference", { request, tenant, model, version, tookMs, outcome, answers, rows });
   },
   "stage-ended": (event, { spans, log }) => {
-    spans.stageEnded(event);
+    spans?.stageEnded(event);
     if (log.writes("verbose")) {
       log.line("verbose", "stage", {
         request: event.callId,
@@ -69,10 +70,10 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
       });
     }
   },
-  "batch-started": (event, { spans }) => spans.batchStarted(event),
+  "batch-started": (event, { spans }) => spans?.batchStarted(event),
   "batch-run": (event, { spans, metrics }) => {
     metrics.batchRows.observe([event.model], event.size);
-    spans.batchRan(event);
+    spans?.batchRan(event);
   },
   "batch-parted": () => undefined,
   "graph-memory": () => undefined,
@@ -83,7 +84,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
     sinks.reported.set(callId, reason);
     dropOldest(sinks.reported, maxTold);
     sinks.metrics.failures.add([reason, stage]);
-    sinks.spans.failed(event);
+    sinks.spans?.failed(event);
     // A caller's mistake is the caller's to read; a failure here is the operator's.
     const level =
       reason === "internal"
@@ -165,7 +166,7 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   "invariance-tested": ({ model, passed }, { log }) => log.line("info", "invariance", { model, passed }),
   "batching-decided": ({ model, maxRows, because, kept }, { log }) =>
     log.line("info", "batching", { model, maxRows, because, kept }),
-  "plan-made": (event, { spans }) => spans.planMade(event),
+  "plan-made": (event, { spans }) => spans?.planMade(event),
   "leg-started": ({ callId: request, leg, endpoint, trigger, expectedMs }, { log }) =>
     log.line("verbose", "leg", { request, leg, endpoint, trigger, expectedMs }),
   "leg-late": ({ callId: request, leg, endpoint, because, tookMs, begun }, { log }) =>
@@ -173,13 +174,13 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
   "leg-ended": (event, { spans, metrics, log }) => {
     const { callId: request, leg, endpoint, outcome, tookMs } = event;
     metrics.legs.add([endpoint, outcome]);
-    spans.legEnded(event);
+    spans?.legEnded(event);
     log.line("verbose", "leg ended", { request, leg, endpoint, outcome, tookMs });
   },
   "request-sent": (event, { spans, metrics }) => {
     metrics.sent.add([event.endpoint, event.outcome]);
     metrics.sentSeconds.observe([event.endpoint], event.tookMs / 1000);
-    spans.requestSent(event);
+    spans?.requestSent(event);
   },
   "cost-charged": ({ tenant, model, endpoint, micros }, { metrics }) =>
     metrics.costMicros.add([tenant, model, endpoint], micros),

@@ -655,6 +655,24 @@ describe("the events of every request", () => {
     expect(lines).toHaveLength(1);
   });
 
+  it("lend their trace to log lines, even if no exporter takes the spans", () => {
+    const clock = manualClock();
+    const lines: unknown[] = [];
+    const log = createLog(clock, (line) => void lines.push(JSON.parse(line)), "info");
+    const { observer } = createTelemetry({ clock, random: seededRandom(1), log });
+    const failure = { reason: "internal", stage: "execute", message: "broke" } as const;
+    const trace = { traceId: "a".repeat(32), spanId: "b".repeat(16), sampled: true };
+    const began = { kind: "exchange-began", atMs: 0, route: "infer", tenant: "local" } as const;
+    observer.record({ ...began, callId: "1" });
+    observer.record({ kind: "failure", atMs: 0, callId: "1", ...failure });
+    observer.record({ ...began, callId: "2", trace });
+    observer.record({ kind: "failure", atMs: 0, callId: "2", ...failure });
+    expect(lines).toEqual([
+      expect.not.objectContaining({ traceId: expect.anything() }),
+      expect.objectContaining({ request: "2", traceId: trace.traceId, spanId: trace.spanId }),
+    ]);
+  });
+
   it("are processed before an operator's read", () => {
     const clock = manualClock();
     const lines: string[] = [];

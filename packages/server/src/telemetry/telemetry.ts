@@ -1,11 +1,11 @@
 import type { Clock, DirectorySnapshot, LoadReport, LongshoreEvent, Observer, Random } from "@longshore/core";
-import { DeferredWork } from "@longshore/core/internal";
+import { DeferredWork, type Writable } from "@longshore/core/internal";
 import { type CountersRead, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type MachineUse, type Metrics } from "./metrics.ts";
 import { metricsForm, metricsTypes } from "./registry.ts";
 import { type Span, spanMaker } from "./spans.ts";
-import { mapped } from "./table.ts";
+import { mapped, type Sinks } from "./table.ts";
 import { createTenantCounters } from "./tenant-counters.ts";
 import { createTracing, type Tracing } from "./tracing.ts";
 
@@ -103,9 +103,14 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
   });
   const log = parts.log ?? createLog(clock, () => undefined, "none");
   const tracing = parts.tracing ?? createTracing(random);
-  const spans = spanMaker(random, wallOf(clock), parts.spans ?? (() => undefined));
-  const sinks = { metrics, log, spans, wallMs, reported: new Map() };
+  const sinks: Writable<Sinks> = { metrics, log, wallMs, reported: new Map() };
+  const makeSpans = (give: (span: Span) => void): void => {
+    sinks.spans = spanMaker(random, wallOf(clock), give);
+  };
+  if (parts.spans) makeSpans(parts.spans);
   const take = (event: LongshoreEvent): void => {
+    // Log lines name the trace of a request, even if no exporter takes its spans.
+    if (!sinks.spans && event.kind === "exchange-began" && event.trace) makeSpans(() => undefined);
     counters.observer.record(event);
     tenants.observer.record(event);
     mapped(event, sinks);
