@@ -45,8 +45,13 @@ const body = (bytes: Uint8Array, endOfStream = false): Message => ({
 });
 
 /** One call with these messages, and what came of it. */
-async function process(messages: readonly (Message | Uint8Array)[], given?: Processing) {
+async function process(
+  messages: readonly (Message | Uint8Array)[],
+  given?: Processing,
+  headers: Readonly<Record<string, string>> = {},
+) {
   const seen: unknown[] = [];
+  const logged: boolean[] = [];
   const replies: ProcessedReply[] = [];
   const ended: boolean[] = [];
   const routed: Processing = {
@@ -63,8 +68,9 @@ async function process(messages: readonly (Message | Uint8Array)[], given?: Proc
     clock,
     silentMs: 1000,
     processor: {
-      process: async ({ headers, metadata }) => {
-        seen.push({ headers: { ...headers }, metadata });
+      process: async (request) => {
+        seen.push({ headers: { ...request.headers }, metadata: request.metadata });
+        logged.push(request.isLogged);
         return given ?? routed;
       },
     },
@@ -72,7 +78,7 @@ async function process(messages: readonly (Message | Uint8Array)[], given?: Proc
   const left = [...messages];
   const answers: Uint8Array[] = [];
   const run = service.methods["Process"]!({
-    headers: {},
+    headers,
     peer: { address: "127.0.0.1", loopback: true },
     call: housekeepingCall("c"),
     draining: new AbortController().signal,
@@ -89,7 +95,7 @@ async function process(messages: readonly (Message | Uint8Array)[], given?: Proc
     (thrown: unknown) => thrown,
   );
   const responses = answers.map((one) => fromBinary(ProcessingResponseSchema, one));
-  return { seen, replies, ended, responses, failed };
+  return { seen, logged, replies, ended, responses, failed };
 }
 
 it("routes by headers, requests no body, and reports the reply", async () => {
@@ -130,6 +136,29 @@ it("ends the call with the answer to the reply's headers where the proxy sends h
   expect(responses.map(({ response }) => response.case)).toEqual(["requestHeaders", "responseHeaders"]);
   expect(responses[0]?.modeOverride).toBeUndefined();
   expect([replies.length, ended]).toEqual([1, [false]]);
+});
+
+it("keeps the call of a proxy that logs its replies until the proxy closes it", async () => {
+  const first: Message = { ...requestHeaders, protocolConfig: { requestBodyMode: 0, responseBodyMode: 0 } };
+  const proxy = { "longshore-replies": "logged" };
+  const { responses, logged, replies, ended, failed } = await process([first], undefined, proxy);
+  expect(failed).toBeUndefined();
+  expect(responses.map(({ response }) => response.case)).toEqual(["requestHeaders"]);
+  expect([logged, replies, ended]).toEqual([[true], [], [false]]);
+  // A reply that has trailers.
+  const trailers: Message = { request: { case: "responseTrailers", value: {} } };
+  const withTrailers = await process([first, trailers], undefined, proxy);
+  expect(withTrailers.responses.map(({ response }) => response.case)).toEqual([
+    "requestHeaders",
+    "responseTrailers",
+  ]);
+  expect([withTrailers.replies, withTrailers.ended]).toEqual([[], [false]]);
+  // A proxy that sends more than headers reports the reply itself, whatever it says.
+  const streamed: Message = {
+    ...requestHeaders,
+    protocolConfig: { requestBodyMode: 1, responseBodyMode: 0 },
+  };
+  expect((await process([streamed], undefined, proxy)).logged).toEqual([false]);
 });
 
 it("answers instead of the proxy and ends the call", async () => {

@@ -24,7 +24,8 @@ import type { GrpcService, MethodCall } from "../service/index.ts";
  * routes both; nothing goes back.
  *
  * The proxy holds a request or a reply back until its message is answered. So a reply's headers are answered before anything is
- * learned from them, and where nothing can follow them the call ends with that answer.
+ * learned from them, and where nothing can follow them the call ends with that answer. A proxy that logs its replies to this process
+ * (`access-log.ts`) sends the headers of requests only, and closes the call when the request has ended.
  */
 
 type Headers = Readonly<Record<string, string>>;
@@ -36,6 +37,8 @@ export interface ProcessedRequest {
   /** Metadata of the proxy's filters, by their namespaces. */
   readonly metadata: Readonly<Record<string, JsonObject>>;
   readonly peer: Peer;
+  /** The proxy sends no headers of the reply. Its access log reports how the request has ended. */
+  readonly isLogged: boolean;
 }
 
 /** A reply as a proxy reports it before its body. */
@@ -102,6 +105,9 @@ export interface ProcessorOptions {
   /** How long a call may be silent, while its request is under way, in milliseconds. Default 900,000. */
   readonly silentMs?: number;
 }
+
+/** Metadata of a call, with the value `logged`, by which a proxy says that it sends no replies, since its access log reports them. */
+export const repliesHeader = "longshore-replies";
 
 /** The name of the service, which health checks know, too. */
 const serviceName = "envoy.service.ext_proc.v3.ExternalProcessor";
@@ -398,7 +404,8 @@ class Exchange {
     const { call, peer } = this.#call;
     const metadata = message.metadataContext?.filterMetadata ?? {};
     const requestBodyMode = this.#setModes(message);
-    const decided = processor.process({ headers, metadata, peer }, call);
+    const isLogged = this.#headersOnly && this.#call.headers[repliesHeader] === "logged";
+    const decided = processor.process({ headers, metadata, peer, isLogged }, call);
     const processing = decided instanceof Promise ? await decided : decided;
     if (processing.kind !== "undecided") return this.#answerHeaders(processing);
     const buffered = requestBodyMode === BodyMode.BUFFERED || requestBodyMode === BodyMode.BUFFERED_PARTIAL;

@@ -1,3 +1,4 @@
+export { accessLog, type AccessLogOptions, type LoggedRequest } from "./access-log.ts";
 export {
   type Decided,
   externalProcessor,
@@ -5,6 +6,7 @@ export {
   type ProcessedRequest,
   type Processing,
   type ProcessorOptions,
+  repliesHeader,
   type RequestProcessor,
 } from "./external-processor.ts";
 export {

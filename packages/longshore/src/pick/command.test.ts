@@ -202,6 +202,11 @@ it("prints a configuration of Envoy with the servers of --at and of a directory"
   expect(followed.lines[0]).toContain("eds_cluster_config");
   const two = await command(...printing, "--picker", "10.0.0.4:9002", "--picker", "[::1]:9003");
   expect(two.lines[0]).toContain('address: "::1"');
+  // Each picker reads its own log of replies, where no name may stand for several.
+  for (const log of ["picker-1", "picker-2"]) expect(two.lines[0]).toContain(`cluster_name: "${log}"`);
+  const byName = await command(...printing, "--picker", "pickers.example:9002");
+  expect(yaml).toContain("http_grpc");
+  expect(byName.lines[0]).not.toContain("http_grpc");
   expect(two.lines[0]).not.toContain("failure_mode_allow");
 });
 

@@ -20,7 +20,13 @@ import {
   randomId,
   type Route,
 } from "@longshore/core/internal";
-import { endpointDiscovery, externalProcessor, type GrpcListening, listenGrpc } from "@longshore/grpc";
+import {
+  accessLog,
+  endpointDiscovery,
+  externalProcessor,
+  type GrpcListening,
+  listenGrpc,
+} from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening } from "@longshore/server";
 import { dialAll } from "../compose/dial-all.ts";
@@ -43,6 +49,7 @@ import {
 } from "./addresses.ts";
 import { discoveredEndpoints } from "./discovered.ts";
 import { envoyConfiguration, type EnvoyOptions } from "./envoy.ts";
+import { loggedRequests } from "./logged-requests.ts";
 import { pickMetrics, type PickMetrics } from "./metrics.ts";
 import { pickProcessor } from "./processor.ts";
 import { serverId, spillTarget } from "./spill.ts";
@@ -387,8 +394,10 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
     });
     const addresses = createAddresses(clock);
     const grpcAddresses = createAddresses(clock, systemLookUp, (info) => grpcHostAndPort(info, grpcPort));
+    const logged = loggedRequests(randomId(random).slice(0, 8), clock);
     const processor = pickProcessor({
       picker,
+      logged,
       metrics,
       addresses,
       grpcAddresses,
@@ -405,7 +414,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
       port: options.port,
       directSocket,
       limits: { ...defaultWireLimits, maxBodyBytes: mostMessageBytes },
-      services: [externalProcessor({ clock, processor }), endpointDiscovery(discovered)],
+      services: [externalProcessor({ clock, processor }), accessLog(logged), endpointDiscovery(discovered)],
       healthNames: { liveness: "/v2/health/live", readiness: "/v2/health/ready" },
       // A gateway opens few connections and holds one call for each request under way.
       maxConcurrentCalls: 65_536,

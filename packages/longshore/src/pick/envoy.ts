@@ -1,10 +1,13 @@
 import { isIP } from "node:net";
-import { streamInferPath } from "@longshore/grpc";
+import { loadHeader, orcaHeader, tookHeader } from "@longshore/core/internal";
+import { repliesHeader, streamInferPath } from "@longshore/grpc";
 import {
   destinationKey,
   destinationNamespace,
   grpcCluster,
   httpCluster,
+  loggedKey,
+  loggedNamespace,
   modelHeader,
   socketMatchNamespace,
   subsetNamespace,
@@ -145,7 +148,7 @@ function filters({ failOpen, authz }: EnvoyOptions): readonly object[] {
         response_attributes: ["upstream.address", "response.code_details"],
         metadata_options: {
           forwarding_namespaces: { untyped: [destinationNamespace, subsetNamespace] },
-          receiving_namespaces: { untyped: [destinationNamespace] },
+          receiving_namespaces: { untyped: [destinationNamespace, loggedNamespace] },
         },
       },
     },
@@ -155,15 +158,70 @@ function filters({ failOpen, authz }: EnvoyOptions): readonly object[] {
 
 const retries = { retry_on: "connect-failure,refused-stream,reset-before-request", num_retries: 2 };
 
-/** How gRPC is processed besides headers. Its status is in the trailers of a reply. */
-function processed(modes: object): object {
-  const mode = { ...headerModes, response_trailer_mode: "SEND", ...modes };
+function overrides(more: object): object {
   return {
     [processorFilter]: {
       "@type": `${extensions}.filters.http.ext_proc.v3.ExtProcPerRoute`,
-      overrides: { processing_mode: mode },
+      overrides: more,
     },
   };
+}
+
+/** How gRPC is processed besides headers. Its status is in the trailers of a reply. */
+function processed(modes: object): object {
+  return overrides({ processing_mode: { ...headerModes, response_trailer_mode: "SEND", ...modes } });
+}
+
+/**
+ * Replies pass without the picker, which reads the access log. Trailers, which replies over HTTP hardly have, keep Envoy's call open
+ * until the request has ended: so the picker learns the end of requests without an entry.
+ */
+const logged = overrides({
+  processing_mode: { ...headerModes, response_header_mode: "SKIP", response_trailer_mode: "SEND" },
+  grpc_initial_metadata: [{ key: repliesHeader, value: "logged" }],
+});
+
+/** The access log for one picker: requests that it, or a picker beside it, has sent on. Envoy does not wait for it. */
+function accessLogTo(cluster: string): object {
+  return {
+    name: "envoy.access_loggers.http_grpc",
+    filter: {
+      metadata_filter: {
+        matcher: {
+          filter: loggedNamespace,
+          path: [{ key: loggedKey }],
+          value: { present_match: true },
+        },
+        match_if_key_not_found: false,
+      },
+    },
+    typed_config: {
+      "@type": `${extensions}.access_loggers.grpc.v3.HttpGrpcAccessLogConfig`,
+      common_config: {
+        log_name: "longshore-pick",
+        transport_api_version: "V3",
+        grpc_service: { envoy_grpc: { cluster_name: cluster } },
+        buffer_flush_interval: "0.01s",
+        buffer_size_bytes: 65_536,
+      },
+      additional_response_headers_to_log: [
+        loadHeader,
+        orcaHeader,
+        tookHeader,
+        "server-timing",
+        "retry-after",
+      ],
+    },
+  };
+}
+
+/**
+ * Clusters of one picker each, for logs. Undefined where a name may stand for several pickers: the log of a request has to reach the
+ * picker that chose, so replies pass through the picker there.
+ */
+function logClusters(pickers: EnvoyOptions["pickers"]): readonly string[] | undefined {
+  if (pickers.some(({ host }) => isIP(host) === 0)) return undefined;
+  return pickers.length === 1 ? ["picker"] : pickers.map((_, index) => `picker-${index + 1}`);
 }
 
 /** The picker reads the model of a call from a header, else from the beginning of its first message. */
@@ -191,11 +249,16 @@ function grpcRoutes(failOpen: boolean): readonly object[] {
   ];
 }
 
-function manager(httpFilters: readonly object[], routes: readonly object[]): object {
+function manager(
+  httpFilters: readonly object[],
+  routes: readonly object[],
+  accessLogs: readonly object[] = [],
+): object {
   return {
     "@type": `${extensions}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "inference",
     http_filters: httpFilters,
+    ...(accessLogs.length === 0 ? {} : { access_log: accessLogs }),
     route_config: { virtual_hosts: [{ name: "inference", domains: ["*"], routes }] },
   };
 }
@@ -306,15 +369,20 @@ function authzCluster({ host, port, tls }: AuthzAddress): object {
 /** A whole configuration of Envoy 1.35 or later, in YAML. */
 export function envoyConfiguration(options: EnvoyOptions): string {
   const { endpoints, grpcEndpoints, grpc, follows, failOpen, authz, pickers, pickerTls } = options;
-  const routes = [...(grpc ? grpcRoutes(failOpen) : []), plainRoute];
+  const logs = logClusters(pickers);
+  const plain = logs ? { ...plainRoute, typed_per_filter_config: logged } : plainRoute;
+  const routes = [...(grpc ? grpcRoutes(failOpen) : []), plain];
   const configuration = {
     ...(follows ? { node: { id: "inference", cluster: "inference" } } : {}),
     static_resources: {
-      listeners: [listener(options, manager(filters(options), routes))],
+      listeners: [listener(options, manager(filters(options), routes, logs?.map(accessLogTo)))],
       clusters: [
         endpointsCluster(httpCluster, endpoints, follows),
         ...(grpc ? [endpointsCluster(grpcCluster, grpcEndpoints, follows)] : []),
         ownCluster("picker", pickers, pickerTls),
+        ...(pickers.length === 1 ? [] : (logs ?? [])).map((name, index) =>
+          ownCluster(name, pickers.slice(index, index + 1), pickerTls),
+        ),
         ...(authz ? [authzCluster(authz)] : []),
       ],
     },

@@ -33,3 +33,7 @@ export const grpcCluster = "endpoints-grpc";
 /** Metadata of an endpoint by which Envoy chooses a transport socket, and its key for TLS. */
 export const socketMatchNamespace = "envoy.transport_socket_match";
 export const tlsMatch: Readonly<Record<"tls", string>> = { tls: "true" };
+
+/** Metadata of a request whose end Envoy's access log reports to the picker: namespace, and key of the picker's name for it. */
+export const loggedNamespace = "longshore.pick";
+export const loggedKey = "request";

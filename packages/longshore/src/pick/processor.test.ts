@@ -6,9 +6,10 @@ import {
   type PickedReply,
   type PickRequest,
 } from "@longshore/core/internal";
-import type { ProcessedReply, ProcessedRequest } from "@longshore/grpc";
+import type { LoggedRequest, ProcessedReply, ProcessedRequest } from "@longshore/grpc";
 import { expect, it } from "vitest";
 import { createAddresses, grpcHostAndPort } from "./addresses.ts";
+import { loggedRequests } from "./logged-requests.ts";
 import { pickProcessor, subsetOf } from "./processor.ts";
 
 const info = (id: string, address: string): EndpointInfo => ({
@@ -37,6 +38,8 @@ const unbusy: Omit<EndpointPicker, "pick"> = {
   well: async (among) => endpoints.filter(({ id }) => among?.has(id) !== false),
 };
 
+const peer = { address: "127.0.0.1", loopback: true };
+
 /** A processor over a picker that records its calls. */
 function processor(refuse?: LongshoreError) {
   const asked: { readonly request: PickRequest; readonly call: Call }[] = [];
@@ -55,8 +58,10 @@ function processor(refuse?: LongshoreError) {
       };
     },
   };
+  const logged = loggedRequests("ab", clock);
   const made = pickProcessor({
     picker,
+    logged,
     addresses: createAddresses(clock),
     grpcAddresses: createAddresses(clock, undefined, (one) => grpcHostAndPort(one, 9001)),
     clock,
@@ -67,16 +72,13 @@ function processor(refuse?: LongshoreError) {
     headers: Readonly<Record<string, string>> = {},
     metadata: ProcessedRequest["metadata"] = {},
     method = "POST",
+    isLogged = false,
   ) =>
     made.process(
-      {
-        headers: { ":method": method, ":path": path, ...headers },
-        metadata,
-        peer: { address: "127.0.0.1", loopback: true },
-      },
+      { headers: { ":method": method, ":path": path, ...headers }, metadata, peer, isLogged },
       housekeepingCall("c"),
     );
-  return { process, asked, told };
+  return { process, asked, told, logged, clock };
 }
 
 const infer = "/v2/models/ocr/versions/3/infer?x=1";
@@ -91,6 +93,37 @@ it("picks by model, version and length, and gives the list as header and metadat
   });
   expect(asked[0]?.request).toMatchObject({ model: "ocr", version: "3", bytes: 1234, evenLate: false });
   expect(asked[0]?.call.rules).toEqual({ dataClass: "unknown", leastTrust: "none" });
+});
+
+it("learns the end of a request from the proxy's log", async () => {
+  const { process, told, logged, clock } = processor();
+  const begin = async (): Promise<string> => {
+    const routed = await process(infer, {}, {}, "POST", true);
+    if (!("metadata" in routed)) throw new Error(routed.kind);
+    const { request } = routed.metadata["longshore.pick"] as { request: string };
+    return request;
+  };
+  const via = { details: "via_upstream", cancelled: false, headers: {}, tookMs: 12 };
+  const log = async (change: Partial<LoggedRequest>): Promise<void> => {
+    const entry = { metadata: { request: await begin() }, status: 200, upstream: "10.0.0.2:81", ...via };
+    logged.logged({ ...entry, ...change });
+  };
+  await log({});
+  // The server had answered before the client left.
+  await log({ cancelled: true, details: "downstream_remote_disconnect" });
+  await log({ cancelled: true, details: "downstream_remote_disconnect", status: 0, tookMs: undefined });
+  await log({ status: 503, details: "upstream_reset_before_response_started{connection_termination}" });
+  await log({ status: 504, details: "response_timeout" });
+  const answered = { status: 200, endpoint: "b", tookMs: 12, headers: {} };
+  const ends = [answered, answered, "dropped", "unreachable", "no-answer"];
+  expect(told).toEqual(ends);
+  // The proxy closes its call, and no entry comes.
+  const lost = await process(infer, {}, {}, "POST", true);
+  if (lost.kind !== "routed") throw new Error(lost.kind);
+  lost.ended(true);
+  expect(told).toEqual(ends);
+  await clock.advance(2000);
+  expect(told).toEqual([...ends, "dropped"]);
 });
 
 it("takes rules, deadline, objective and fairness from the headers", async () => {
@@ -341,6 +374,7 @@ it("sends a request outside the pool only if no endpoint of the pool may take it
       headers: { ":method": path === infer ? "POST" : "GET", ":path": path, ...headers },
       metadata,
       peer,
+      isLogged: false,
     };
     const answer = await process(request, housekeepingCall("c"));
     if (answer.kind === "undecided") throw new Error("undecided");

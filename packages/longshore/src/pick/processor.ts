@@ -14,6 +14,7 @@ import {
   ownCall,
   parseRoute,
   type Picked,
+  type PickedReply,
   type Route,
   writeWireError,
 } from "@longshore/core/internal";
@@ -31,11 +32,14 @@ import {
   streamInferPath,
 } from "@longshore/grpc";
 import type { Addresses } from "./addresses.ts";
+import type { LoggedRequests } from "./logged-requests.ts";
 import type { PickEnd, PickMetrics } from "./metrics.ts";
 import {
   destinationKey,
   destinationNamespace,
   fairnessHeaders,
+  loggedKey,
+  loggedNamespace,
   objectiveHeaders,
   modelHeader,
   modelVersionHeader,
@@ -58,6 +62,8 @@ export interface ProcessorParts {
   readonly clock: Clock;
   /** Rules of requests that state none. */
   readonly unstatedRules: Rules;
+  /** Requests whose end the proxy logs. Default: it sends replies to the processor. */
+  readonly logged?: LoggedRequests;
   /** Default: nothing is counted. */
   readonly metrics?: Pick<PickMetrics, "decided" | "ended" | "arrived" | "spilled">;
 }
@@ -220,8 +226,7 @@ function refusalOf(error: LongshoreError, callId: string, grpc: boolean): Decide
 }
 
 /** The connection failure that the proxy reports if it replied instead of the endpoint. */
-function failureOf({ attributes }: ProcessedReply): LongshoreError | undefined {
-  const details = attributes["response.code_details"];
+function failureOf(details: string | undefined): LongshoreError | undefined {
   if (details === undefined || details === "via_upstream") return undefined;
   const late = details.includes("timeout");
   return new LongshoreError(
@@ -326,7 +331,7 @@ function reachableOf(
 
 /** A processor that sends each request to the endpoint that a picker chooses. */
 export function pickProcessor(parts: ProcessorParts): RequestProcessor {
-  const { picker, addresses, grpcAddresses, isSpill, clock, metrics } = parts;
+  const { picker, addresses, grpcAddresses, isSpill, clock, metrics, logged } = parts;
 
   const overHttp = reachableOf(picker, addresses, isSpill);
   const overGrpc = grpcAddresses && reachableOf(picker, grpcAddresses, isSpill);
@@ -335,6 +340,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
     endpoints: readonly EndpointInfo[],
     { byId, byAddress }: Reachable,
     picked: Picked | undefined,
+    { isLogged }: ProcessedRequest,
     wantsTrailers: boolean,
   ): Decided => {
     const chosen = endpoints.flatMap(({ id }) => byId.get(id) ?? []);
@@ -345,39 +351,54 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
       if (!over) metrics?.ended(endpoint, end);
       over = true;
     };
+    const failed = (failure: LongshoreError): void => {
+      picked?.failed(failure);
+      ended(first, "failed");
+    };
+    const answered = (served: unknown, reply: PickedReply): void => {
+      const endpoint = typeof served === "string" ? byAddress.get(served) : undefined;
+      picked?.answered(endpoint === undefined ? reply : { ...reply, endpoint });
+      ended(endpoint ?? first, "answered");
+    };
+    const dropped = (): void => {
+      picked?.dropped();
+      ended(first, "dropped");
+    };
+    const route = { [destinationNamespace]: { [destinationKey]: list } };
+    const waits = isLogged
+      ? logged?.begin((request) => {
+          if (!request || (request.cancelled && request.status === 0)) return dropped();
+          const failure = request.cancelled ? undefined : failureOf(request.details);
+          if (failure) return failed(failure);
+          const { status, headers, tookMs, upstream } = request;
+          answered(upstream, { status, headers, ...(tookMs === undefined ? {} : { tookMs }) });
+        })
+      : undefined;
     return {
       kind: "routed",
       headers: { [destinationKey]: list },
-      metadata: { [destinationNamespace]: { [destinationKey]: list } },
+      metadata: waits ? { ...route, [loggedNamespace]: { [loggedKey]: waits.name } } : route,
       ...(wantsTrailers ? { wantsTrailers } : {}),
       replied(reply) {
-        const failure = failureOf(reply);
-        if (failure) {
-          picked?.failed(failure);
-          ended(first, "failed");
-        } else {
-          const { attributes, metadata } = reply;
-          const served = metadata[destinationNamespace]?.[servedKey] ?? attributes["upstream.address"];
-          const endpoint = typeof served === "string" ? byAddress.get(served) : undefined;
-          const told = isGrpc(reply.headers)
-            ? grpcReply(reply)
-            : { status: Number(reply.headers[":status"] ?? 0), headers: reply.headers };
-          picked?.answered({ ...told, ...(endpoint === undefined ? {} : { endpoint }) });
-          ended(endpoint ?? first, "answered");
-        }
+        const { attributes, metadata, headers } = reply;
+        const failure = failureOf(attributes["response.code_details"]);
+        if (failure) return failed(failure);
+        const served = metadata[destinationNamespace]?.[servedKey] ?? attributes["upstream.address"];
+        answered(
+          served,
+          isGrpc(headers) ? grpcReply(reply) : { status: Number(headers[":status"] ?? 0), headers },
+        );
       },
-      ended() {
-        picked?.dropped();
-        ended(first, "dropped");
-      },
+      ended: waits ? () => waits.closed() : dropped,
     };
   };
 
   const decide = async (
     { route, bytes }: Aimed,
-    { headers, metadata }: ProcessedRequest,
+    request: ProcessedRequest,
     given: Call,
   ): Promise<Decided> => {
+    const { headers, metadata } = request;
     const call = callOf(headers, given, parts);
     const grpc = isGrpc(headers);
     const reachable = grpc ? overGrpc : overHttp;
@@ -432,7 +453,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         : pick(among, aim.evenLate);
       const picked = await picking.catch(counted);
       metrics?.arrived(address.model);
-      return routed(picked.endpoints, all, picked, wantsTrailers);
+      return routed(picked.endpoints, all, picked, request, wantsTrailers);
     }
     const inPool = await picker.well(among, address, call);
     const well = inPool.length === 0 && beyond ? await picker.well(beyond, address, call) : inPool;
@@ -441,7 +462,7 @@ export function pickProcessor(parts: ProcessorParts): RequestProcessor {
         retryAfterMs: 1000,
       });
     }
-    return routed(well.slice(0, 3), all, undefined, wantsTrailers);
+    return routed(well.slice(0, 3), all, undefined, request, wantsTrailers);
   };
 
   return {

@@ -119,6 +119,20 @@ it("gives the quickest endpoint first, then the next best of the same plan", asy
   expect(made.inFlight).toBe(1);
 });
 
+it("learns the time of an answer that is reported later", async () => {
+  const firstAfter = async (tookMs: number | undefined): Promise<string | undefined> => {
+    const clock = virtualClock();
+    const { pick } = picker(clock, { a: 4, b: 3 });
+    for (let round = 0; round < 20; round++) {
+      const { answered } = await pick();
+      await clock.advance(200);
+      answered({ ...answer, ...(tookMs === undefined ? {} : { tookMs }) });
+    }
+    return (await pick()).endpoints[0]?.id;
+  };
+  expect([await firstAfter(25), await firstAfter(undefined)]).toEqual(["a", "b"]);
+});
+
 it("counts what is under way, and what has ended no more", async () => {
   const clock = virtualClock();
   const { pick, made } = picker(clock, { a: 4, b: 3 });

@@ -66,6 +66,8 @@ export interface PickedReply {
   readonly headers: Readonly<Record<string, string>>;
   /** The endpoint that answered, if it is known. Default: the first of the list. */
   readonly endpoint?: EndpointId;
+  /** How long the endpoint took, in milliseconds, if the proxy reports a reply later. Default: until now. */
+  readonly tookMs?: number;
 }
 
 /** Endpoints for one request. Call exactly one of the methods to end it; later calls do nothing. */
@@ -435,10 +437,13 @@ class LoopPicker implements EndpointPicker {
     else this.#inFlightAt.delete(id);
   }
 
-  #answered(job: Job, running: Running, tally: Tally, reply: PickedReply, nowMs: number): void {
+  #answered(job: Job, begun: Running, tally: Tally, reply: PickedReply, nowMs: number): void {
     const loop = this.#loop;
-    const { leg, startedMs } = running;
-    const { endpoint: by = leg.endpoint, status, headers } = reply;
+    const { leg } = begun;
+    const { endpoint: by = leg.endpoint, status, headers, tookMs } = reply;
+    // Beliefs take in answers in the order in which they are reported, so the start moves and not the end.
+    const startedMs = tookMs === undefined ? begun.startedMs : Math.max(begun.startedMs, nowMs - tookMs);
+    const running = startedMs === begun.startedMs ? begun : { ...begun, startedMs };
     const load = readLoadHeaders(headers, nowMs);
     if (by !== leg.endpoint) {
       // The proxy tried the first endpoint before it went on.
