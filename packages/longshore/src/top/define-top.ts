@@ -10,7 +10,7 @@ export function defineTop({ program, action, io }: Defining): void {
     atOptions(
       program
         .command("top")
-        .description("watch a server or gateway: who asks, where requests go, queues, money")
+        .description("watch a server or gateway: tenants, routes, queues, cost")
         .option("--at <url>", "server or gateway (its port with /metrics)", "http://127.0.0.1:8000"),
     )
       .option("--every <seconds>", "seconds between looks", number("every", 0.2, 3600), 2)
