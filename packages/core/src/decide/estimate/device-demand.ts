@@ -9,12 +9,16 @@ export interface DeviceDemand extends Arrivals {
   readonly hereRatio: number;
   /** When the latest request would be answered if all ran here; 0 before the first price. */
   readonly allHereMs: number;
+  /** The longest time from arrival to answer among the latest requests if all ran here, in milliseconds. */
+  readonly longestHereMs: number;
   /** Price of keeping the device busy with runs of `runMs`: the waiting they cause until a given end. */
   price(nowMs: number, runMs: number): DevicePrice;
 }
 
 /** Number of requests over which the share is averaged. */
 const remembered = 20;
+/** Number of requests among which the longest time is taken: as many as gaps are remembered. */
+const timesRemembered = 32;
 /** Share before the first request. */
 const firstRatio = 0.8;
 /** Run times that differ by less than this share use the same table. */
@@ -26,6 +30,7 @@ export function deviceDemand(): DeviceDemand {
   let hereRatio = firstRatio;
   let allHereMs = 0;
   let lastRunMs = 0;
+  const hereMs: number[] = [];
   let values: { readonly runMs: number; readonly points: Float64Array } | undefined;
   return {
     gapsMs: rhythm.gapsMs,
@@ -33,6 +38,8 @@ export function deviceDemand(): DeviceDemand {
       rhythm.seen(nowMs);
       values = undefined;
       allHereMs = Math.max(allHereMs, nowMs) + lastRunMs;
+      hereMs.push(allHereMs - nowMs);
+      if (hereMs.length > timesRemembered) hereMs.shift();
     },
     untilNextMs: (nowMs) => rhythm.untilNextMs(nowMs),
     soonestMs: (nowMs) => rhythm.soonestMs(nowMs),
@@ -45,6 +52,9 @@ export function deviceDemand(): DeviceDemand {
     },
     get allHereMs() {
       return allHereMs;
+    },
+    get longestHereMs() {
+      return hereMs.reduce((longest, one) => Math.max(longest, one), 0);
     },
     price(nowMs, runMs) {
       if (runMs > 0) lastRunMs = runMs;

@@ -47,7 +47,7 @@ export interface GuardTimes {
   readonly device: (nowMs: number, runMs: number) => DevicePrice;
   /** Until the device, or the turn of the request at it, is free for a back-up here; default 0. */
   readonly freeMs?: (nowMs: number) => number;
-  /** Of a back-up here: the runs that wait behind its turn, as long as it is not late compared with a device where all requests run. */
+  /** Of a back-up here: the runs that wait behind its turn, as long as recent requests took no less on a device where all requests run. */
   readonly waiting?: (nowMs: number) => SecondRunQuestion["waiting"];
   /** Of a back-up here: its turn at the device, see `LocalWork`. */
   readonly standBy?: LocalWork["standBy"];
@@ -93,7 +93,7 @@ export function isFarSlower({ predicted }: Leg, than: Leg): boolean {
 /** The state of this device that a guard reads. */
 interface GuardedDevice {
   readonly work: LocalWork;
-  readonly arrivals: Pick<DeviceDemand, "price" | "allHereMs">;
+  readonly arrivals: Pick<DeviceDemand, "price" | "allHereMs" | "longestHereMs">;
   readonly strainRatio: () => number;
 }
 
@@ -118,8 +118,10 @@ export function guardFor(
     const { earliestMs, lostMs } = elsewhereMs(leg.predicted.completionMs);
     return { latestMs, earliestMs, lostMs, backUpMs: () => atPlanMs, device: keepsNobody, afterMs };
   }
-  const queuedMs = work.queueMs(clock.nowMs());
+  const startedMs = clock.nowMs();
+  const queuedMs = work.queueMs(startedMs);
   const { allHereMs } = arrivals;
+  const lastTurnMs = (): number => Math.max(allHereMs, startedMs + arrivals.longestHereMs);
   const longerMs = (): number => work.queueMs(clock.nowMs()) - queuedMs;
   return {
     latestMs,
@@ -133,8 +135,10 @@ export function guardFor(
     device: (nowMs, runMs) =>
       strained(work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio()),
     freeMs: (nowMs) => work.freeMs(nowMs),
-    // A request that gave up its turn for others begins at the latest when it would have been answered without any offloading.
-    waiting: (nowMs) => (nowMs < allHereMs ? work.waiting() : undefined),
+    // A request that gave up its turn for others begins at the latest after the longest time that a recent request would have taken without
+    // any offloading: the worst answer stays near the worst of such a device. With its own time as the bound, each request of a burst
+    // whose link becomes slower takes the device from those that wait behind it.
+    waiting: (nowMs) => (nowMs < lastTurnMs() ? work.waiting() : undefined),
     standBy: (ask) => work.standBy(ask),
     afterMs,
   };

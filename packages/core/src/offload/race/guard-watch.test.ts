@@ -499,7 +499,7 @@ describe("guardWatch", () => {
     expect([nextOf(1) > 0, nextOf(2)]).toEqual([true, 0]);
   });
 
-  it("gives its turn up for others until it would be later than on a device where all requests run", () => {
+  it("gives its turn up for others until it would be later than the latest on a device where all requests run", () => {
     const backUp: Leg = { ...staying, id: "local", holdsMs: 100 };
     const rhythm = deviceDemand();
     for (const atMs of [0, 10]) {
@@ -517,6 +517,16 @@ describe("guardWatch", () => {
       latestMs: Infinity,
     });
     expect(times.waiting?.(300)).toEqual({ runs: 0, ms: 0 });
+    expect(times.waiting?.(310)).toBeUndefined();
+    // A burst that goes on: the next one would take 370 ms, so the first may wait as long.
+    rhythm.seen(40);
+    expect(rhythm.longestHereMs).toBe(370);
+    expect(times.waiting?.(369)).toEqual({ runs: 0, ms: 0 });
+    expect(times.waiting?.(370)).toBeUndefined();
+    // Long after it only its own time counts again.
+    for (let atMs = 2000; atMs < 2000 + 32 * 200; atMs += 200) rhythm.seen(atMs);
+    expect(rhythm.longestHereMs).toBe(100);
+    expect(times.waiting?.(309)).toEqual({ runs: 0, ms: 0 });
     expect(times.waiting?.(310)).toBeUndefined();
   });
 
