@@ -30,5 +30,6 @@ export {
   type Tries,
   type TryOptions,
   type TryPrices,
+  type WeighedTry,
   weighTry,
 } from "./tries.ts";

@@ -1,4 +1,4 @@
-import { type Bet, type TryPrices, weighTry } from "../estimate/index.ts";
+import { type Bet, type TryPrices, type WeighedTry, weighTry } from "../estimate/index.ts";
 import { estimateSize } from "../../words/estimate/index.ts";
 import { isSaving } from "../goal/index.ts";
 import type { BackUp, LocalCandidate } from "./back-up.ts";
@@ -63,7 +63,7 @@ export function guardedValues(
     guarded[index] = first + (head?.[index] ?? 0);
   }
   const expectedMs = meanValue(guarded);
-  const chargedMs = tried ? tried.expectedMs - (expectedMs - headMs) : 0;
+  const chargedMs = tried ? triedMs(tried, values, backUp, localMs) - (expectedMs - headMs) : 0;
   return {
     values: guarded,
     backUpRatio: late / estimateSize,
@@ -73,6 +73,23 @@ export function guardedValues(
     // The record of the endpoint counts whole requests.
     bet: tried && fromStart(tried.bet, headMs),
   };
+}
+
+/**
+ * Expected loss of a try. Where staying is at least as good at every quantile and delays nobody, a second run gains only because it is a
+ * second draw of the same device. That is no reason to send, so the answer from afar counts alone.
+ */
+function triedMs(
+  { expectedMs, stayMs }: WeighedTry,
+  remote: Float64Array,
+  backUp: Float64Array,
+  localMs: number,
+): number {
+  if (stayMs > localMs) return expectedMs;
+  for (let index = 0; index < estimateSize; index++) {
+    if ((remote[index] ?? 0) < (backUp[index] ?? 0)) return expectedMs;
+  }
+  return Math.max(expectedMs, meanValue(remote));
 }
 
 /**

@@ -361,7 +361,11 @@ function referenceScore(
           undefined,
         );
         const guardedMs = meanOf(guarded);
-        const more = tried.expectedMs - (guardedMs - meanOf(head));
+        // A second draw of the device alone is no reason to send.
+        const dominated =
+          tried.stayMs <= meanOf(rest) && after.values.every((v, i) => v >= the(rest.values[i]));
+        const expectedMs = dominated ? Math.max(tried.expectedMs, meanOf(after)) : tried.expectedMs;
+        const more = expectedMs - (guardedMs - meanOf(head));
         if (weighed && Number.isFinite(more)) charged = meanWeight * Math.max(-guardedMs, more);
         if (weighed) stays = meanWeight * (tried.stayMs - meanOf(rest));
         value += charged;

@@ -253,6 +253,61 @@ function planned(view: View, change: Partial<PlanRequest> = {}): Plan {
   return plan;
 }
 
+/** Quantiles that rise by these steps, in milliseconds. */
+const rising = (firstMs: number, steps: readonly number[]): readonly number[] => {
+  let at = firstMs;
+  return steps.map((step) => (at += step));
+};
+const steps = (most: number) =>
+  fc.array(fc.double({ min: 0, max: most, noNaN: true }), {
+    minLength: estimateSize,
+    maxLength: estimateSize,
+  });
+/** What a link, a device and the price of a second run may be. */
+const choices = fc.record({
+  local: fc.double({ min: 0.1, max: 8, noNaN: true }),
+  queueMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 500, noNaN: true })),
+  extraRunPrice: fc.double({ min: 0, max: 3, noNaN: true }),
+  upFirstMs: fc.double({ min: 0, max: 600, noNaN: true }),
+  up: steps(120),
+  more: steps(80),
+});
+
+describe("what may be sent away", () => {
+  it("sends nothing where a run here is at least as good at every quantile and keeps nobody waiting", () => {
+    fc.assert(
+      fc.property(choices, ({ local, queueMs, extraRunPrice, more }) => {
+        const staying = planned(handView({ local, queueMs, upMs: () => 1e6 }).view);
+        expect(staying.legs[0]?.endpoint).toBe("device");
+        const { values } = staying.predicted.completionMs;
+        // The run there and the way back come on top.
+        const up = rising(0, more).map((ms, index) => ms + (values[index] ?? 0));
+        const plan = planned(handView({ local, queueMs, extraRunPrice, upMs: () => up }).view);
+        expect(plan.legs[0]?.endpoint).toBe("device");
+      }),
+      { numRuns: 100, seed },
+    );
+  });
+
+  it("does not send over a link that is slower at every quantile what stays here beside the faster one", () => {
+    let sent = 0;
+    fc.assert(
+      fc.property(choices, ({ local, queueMs, extraRunPrice, upFirstMs, up, more }) => {
+        const fast = rising(upFirstMs, up);
+        const slower = rising(0, more).map((ms, index) => ms + (fast[index] ?? 0));
+        const firstOf = (upMs: readonly number[]): string | undefined =>
+          planned(handView({ local, queueMs, extraRunPrice, upMs: () => upMs }).view).legs[0]?.endpoint;
+        if (firstOf(slower) !== "device") {
+          sent++;
+          expect(firstOf(fast)).not.toBe("device");
+        }
+      }),
+      { numRuns: 100, seed },
+    );
+    expect(sent).toBeGreaterThan(20);
+  });
+});
+
 describe("makePlan", () => {
   it("adds up link, run and reply once", () => {
     const { view } = handView({ local: 100, extraRunPrice: Infinity });
