@@ -191,10 +191,14 @@ export function isHeldOut(name: string): boolean {
 
 /** Writes down that held-out traces were looked at: each look makes them a little less so. */
 export function logHeldOut(
-  commit: string,
-  kinds: readonly string[],
+  about: {
+    readonly commit: string;
+    readonly kinds: readonly string[];
+    readonly traces: number;
+    readonly draws: number;
+  },
   figures: Readonly<Record<string, number>>,
 ): void {
-  const line = JSON.stringify({ commit, at: new Date().toISOString().slice(0, 10), kinds, ...figures });
+  const line = JSON.stringify({ ...about, at: new Date().toISOString().slice(0, 10), ...figures });
   appendFileSync(new URL("../held-out-runs.log", import.meta.url), `${line}\n`);
 }

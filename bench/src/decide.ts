@@ -180,14 +180,14 @@ function blindBounds(
 
 /**
  * Only the selected traces (`--generated` takes made-up links instead): `--uplinks` and `--quick` leave out the downlinks,
- * `--downlinks` the uplinks; `--only` names traces.
+ * `--downlinks` the uplinks; `--only` names traces. Held-out traces are left out: they need `--arrivals --held-out`.
  */
 function asked(found: DecideTraces, args: readonly string[]): DecideTraces {
   const text = optionOf(args, "only") ?? "";
   const uplinks = !args.includes("--downlinks");
   const downlinks = !args.includes("--quick") && !args.includes("--uplinks");
   const kept = (traces: readonly Trace[], wanted: boolean): readonly Trace[] =>
-    wanted ? traces.filter(({ name }) => name.includes(text)) : [];
+    wanted ? traces.filter(({ name }) => name.includes(text) && !isHeldOut(name)) : [];
   const { tuned, held, extra } = found;
   return { ...found, tuned: kept(tuned, uplinks), held: kept(held, uplinks), extra: kept(extra, downlinks) };
 }
@@ -301,12 +301,10 @@ async function arrivalsOnly(
   const log = await arrivalGroup("log", logs, kinds, draws, say);
   const back = held ? { rows: [], figures: {} } : await returns(say);
   const figures = { ...packet.figures, ...log.figures, ...back.figures };
-  if (held)
-    logHeldOut(
-      commitOf(),
-      kinds.map(({ name }) => name),
-      figures,
-    );
+  if (held) {
+    const about = { commit: commitOf(), kinds: kinds.map(({ name }) => name), traces: traces.length, draws };
+    logHeldOut(about, figures);
+  }
   const rows: Row[] = [...packet.rows, ...log.rows].map((row) => ({ kind: "arrivals", ...row }));
   rows.push(...back.rows);
   return { figures, rows, notRun: found.notRun };
