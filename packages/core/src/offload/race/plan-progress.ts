@@ -2,22 +2,40 @@ import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { latestOf, type Leg, type LegId, type Plan, waitsFor } from "../../decide/plan/index.ts";
 import type { Tensors } from "../../words/tensor/index.ts";
 
+/** A leg that failed. */
+interface FailedLeg {
+  readonly endpoint: EndpointId;
+  readonly error: LongshoreError;
+}
+
 /** How far a plan has come. */
 export interface PlanProgress {
   /** The plan, with the legs that were added to it. */
   plan: Plan;
   readonly started: Set<LegId>;
-  readonly outputs: Map<LegId, Tensors>;
-  readonly failed: Map<LegId, { readonly endpoint: EndpointId; readonly error: LongshoreError }>;
+  outputs: ReadonlyMap<LegId, Tensors>;
+  failed: ReadonlyMap<LegId, FailedLeg>;
   /** Legs in whose place others were started. */
-  readonly givenUp: Set<LegId>;
+  givenUp: ReadonlySet<LegId>;
   /** Endpoints at which nothing is started in addition. */
   readonly exclude: ReadonlySet<EndpointId>;
 }
 
+// Most plans have one leg, which answers. They share these.
+const noOutputs: PlanProgress["outputs"] = new Map();
+const noneFailed: PlanProgress["failed"] = new Map();
+const noneGivenUp: PlanProgress["givenUp"] = new Set();
+
 /** A plan of which nothing has begun. */
 export function planProgressOf(plan: Plan, exclude: ReadonlySet<EndpointId>): PlanProgress {
-  return { plan, started: new Set(), outputs: new Map(), failed: new Map(), givenUp: new Set(), exclude };
+  return {
+    plan,
+    started: new Set(),
+    outputs: noOutputs,
+    failed: noneFailed,
+    givenUp: noneGivenUp,
+    exclude,
+  };
 }
 
 /** The legs that wait for nothing. */

@@ -260,7 +260,7 @@ class Race {
       return this.#settled;
     }
     if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.tries.books];
-    this.#progress.givenUp.add(leg.id);
+    this.#progress.givenUp = new Set([...this.#progress.givenUp, leg.id]);
     return true;
   }
 
@@ -356,7 +356,7 @@ class Race {
       this.#settling.resolve({ kind: "answered", leg, response, plan: this.#progress.plan });
       return;
     }
-    this.#progress.outputs.set(leg.id, response.outputs);
+    this.#progress.outputs = new Map([...this.#progress.outputs, [leg.id, response.outputs]]);
     if (endsPlan(leg, endpointState !== undefined, this.#progress, [...this.#running.values()])) {
       const { outputs: given } = response;
       const crossing = endpointState
@@ -404,7 +404,7 @@ class Race {
    * unhealthy.
    */
   #fail(leg: Leg, error: LongshoreError): void {
-    this.#progress.failed.set(leg.id, { endpoint: leg.endpoint, error });
+    this.#progress.failed = new Map([...this.#progress.failed, [leg.id, { endpoint: leg.endpoint, error }]]);
     if (!isPassing(error)) this.#dropEarlier(leg, error);
     if (this.#settled) return;
     if (!this.#isHere(leg)) this.#job.again?.failed(leg.endpoint, error);
