@@ -207,6 +207,8 @@ it("prints a configuration of Envoy with the servers of --at and of a directory"
   const byName = await command(...printing, "--picker", "pickers.example:9002");
   expect(yaml).toContain("http_grpc");
   expect(byName.lines[0]).not.toContain("http_grpc");
+  // A limit counts requests exactly.
+  expect((await command(...printing, "--most-in-flight", "4")).lines[0]).not.toContain("http_grpc");
   expect(two.lines[0]).not.toContain("failure_mode_allow");
 });
 

@@ -291,6 +291,7 @@ export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCod
         failOpen: options.failOpen,
         authz: authzOf(options),
         follows,
+        isLimited: options.mostInFlight !== undefined,
       });
       io.out(text.trimEnd());
       return 0;

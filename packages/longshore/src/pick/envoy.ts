@@ -50,6 +50,8 @@ export interface EnvoyOptions {
   readonly authz: AuthzAddress | undefined;
   /** Endpoints come and go: Envoy learns them from the picker (EDS). */
   readonly follows: boolean;
+  /** The picker limits the requests under way at an endpoint. */
+  readonly isLimited: boolean;
 }
 
 const api = "type.googleapis.com/envoy";
@@ -201,8 +203,8 @@ function accessLogTo(cluster: string): object {
         log_name: "longshore-pick",
         transport_api_version: "V3",
         grpc_service: { envoy_grpc: { cluster_name: cluster } },
-        buffer_flush_interval: "0.01s",
-        buffer_size_bytes: 65_536,
+        // Each entry at once: what is under way is told as late as entries are.
+        buffer_size_bytes: 0,
       },
       additional_response_headers_to_log: [
         loadHeader,
@@ -216,11 +218,11 @@ function accessLogTo(cluster: string): object {
 }
 
 /**
- * Clusters of one picker each, for logs. Undefined where a name may stand for several pickers: the log of a request has to reach the
- * picker that chose, so replies pass through the picker there.
+ * Clusters of one picker each, for logs. Undefined where replies pass through the picker: a name may stand for several pickers, and the log
+ * has to reach the one that chose; and a limit on requests under way needs the end of each before the next request.
  */
-function logClusters(pickers: EnvoyOptions["pickers"]): readonly string[] | undefined {
-  if (pickers.some(({ host }) => isIP(host) === 0)) return undefined;
+function logClusters({ pickers, isLimited }: EnvoyOptions): readonly string[] | undefined {
+  if (isLimited || pickers.some(({ host }) => isIP(host) === 0)) return undefined;
   return pickers.length === 1 ? ["picker"] : pickers.map((_, index) => `picker-${index + 1}`);
 }
 
@@ -369,7 +371,7 @@ function authzCluster({ host, port, tls }: AuthzAddress): object {
 /** A whole configuration of Envoy 1.35 or later, in YAML. */
 export function envoyConfiguration(options: EnvoyOptions): string {
   const { endpoints, grpcEndpoints, grpc, follows, failOpen, authz, pickers, pickerTls } = options;
-  const logs = logClusters(pickers);
+  const logs = logClusters(options);
   const plain = logs ? { ...plainRoute, typed_per_filter_config: logged } : plainRoute;
   const routes = [...(grpc ? grpcRoutes(failOpen) : []), plain];
   const configuration = {
