@@ -12,8 +12,8 @@ const page = (names: readonly string[], next?: string): ListPage => ({
   next,
 });
 
-/** A copy of a collection whose replies are given; watches stay silent. */
-function copy(replies: ListReply[]) {
+/** A copy of a collection whose replies are given; watches stay silent, or are forgotten at once. */
+function copy(replies: ListReply[], forgets = false) {
   const clock = manualClock();
   const events: string[] = [];
   const queries: ListQuery["query"][] = [];
@@ -26,6 +26,7 @@ function copy(replies: ListReply[]) {
     },
     watch(_asked, signal) {
       watches++;
+      if (forgets) return Promise.reject(new Expired("too old"));
       return new Promise((_resolve, reject) => {
         signal.addEventListener("abort", () => reject(new Error("aborted")), { once: true });
       });
@@ -89,4 +90,13 @@ it("pauses longer after each failure, and cuts a watch that is silent", async ()
   expect(silent.watched()).toBe(2);
   await silent.copying[Symbol.asyncDispose]();
   expect(watched()).toBe(0);
+});
+
+it("pauses before it lists again where every watch is forgotten at once", async () => {
+  const { clock, copying, events, queries } = copy([() => page(["a"])], true);
+  await clock.advance(60_000);
+  expect(queries.length).toBeGreaterThan(6);
+  expect(queries.length).toBeLessThan(16);
+  expect(new Set(events)).toEqual(new Set(["all a"]));
+  await copying[Symbol.asyncDispose]();
 });

@@ -5,7 +5,8 @@ import { apiFailure, type ListQuery, Expired, type KubernetesApi, type Kubernete
 /*
  * A copy of a collection of the API: a list, then a watch from the resource version of that list. Every interruption is answered by the
  * least that is correct. A watch that ends continues from the last resource version seen. A version that the server has forgotten (410, as
- * a status or as an ERROR event), and any other ERROR event, lead to a new list. A failed request is repeated after a pause that doubles.
+ * a status or as an ERROR event), and any other ERROR event, lead to a new list. A failed request, or a watch that is forgotten within a
+ * second, is repeated after a pause that doubles.
  * A watch without a word for two and a half minutes is cut, because a server sends a bookmark every minute, and a half-open connection
  * would otherwise hide every change.
  */
@@ -157,10 +158,11 @@ export function reflect<T>(options: ReflectOptions<T>): AsyncDisposable {
     let pauseMs = firstPauseMs;
     while (!signal.aborted) {
       const startedMs = clock.nowMs();
+      const from = version;
       try {
-        if (version === undefined) await list();
+        if (from === undefined) await list();
         else {
-          await watch(version);
+          await watch(from);
           // A server that ends every watch at once gets a few requests a second at most.
           if (clock.nowMs() - startedMs >= 1000) pauseMs = firstPauseMs;
           else await sleep(clock, firstPauseMs * jitter(), signal);
@@ -170,7 +172,9 @@ export function reflect<T>(options: ReflectOptions<T>): AsyncDisposable {
         if (signal.aborted) return;
         if (thrown instanceof Expired) {
           version = undefined;
-          if (++expired <= mostExpired) continue;
+          // A server that forgets every watch at once must not be asked for a new list without a pause.
+          const lasted = clock.nowMs() - startedMs >= 1000;
+          if (from === undefined ? ++expired <= mostExpired : lasted) continue;
         } else {
           const error = LongshoreError.from(thrown, "resolve", `watching ${path}`);
           // Rights may have changed, and a reply that cannot be read says nothing about what was missed.
