@@ -80,6 +80,14 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
     ],
   ],
   [
+    "a request whose answer was lost is sent again although refused connections have used up the budget",
+    56_835_501,
+    [
+      { kind: "kill", machine: "server-1", atMs: 5875, forMs: 9565, amount: 0, ratio: 1 },
+      { kind: "lose-reply", machine: "server-2", atMs: 6522, forMs: 5844, amount: 0, ratio: 1 },
+    ],
+  ],
+  [
     "a request waits for a permitted server that its gateway cannot reach yet",
     9_747_764,
     [{ kind: "partition", machine: "server-1", atMs: 506, forMs: 674, amount: 0, ratio: 0.25 }],

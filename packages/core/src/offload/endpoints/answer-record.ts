@@ -15,6 +15,7 @@ const mostDoubled = 10;
 export class AnswerRecord {
   #sentAtMs: number;
   #answeredAtMs = -Infinity;
+  #newestBeganMs = -Infinity;
   /** Answers since the endpoint appeared or returned. */
   #answers = 0;
   /** Exploratory requests sent there since its last answer. */
@@ -28,6 +29,14 @@ export class AnswerRecord {
   /** Time of its last answer to a request; -Infinity for never. */
   get answeredAtMs(): number {
     return this.#answeredAtMs;
+  }
+
+  /**
+   * When the newest of the requests that it answered began; -Infinity for none. A request that began before and counts as lost is probably not
+   * in a queue there: its answer is lost.
+   */
+  get newestBeganMs(): number {
+    return this.#newestBeganMs;
   }
 
   /** Time of the last request that was sent there, or when the endpoint appeared. */
@@ -72,6 +81,11 @@ export class AnswerRecord {
     if (!last) return;
     this.#answers++;
     this.#tries = 0;
+  }
+
+  /** It answered a request that began then. */
+  answeredFrom(beganMs: number): void {
+    this.#newestBeganMs = Math.max(this.#newestBeganMs, beganMs);
   }
 
   /** It is gone: when it returns it has to prove itself again. */

@@ -212,6 +212,43 @@ it("gives back to the budget what a retry took that no endpoint could run", asyn
   await clock.finish(Promise.all(failed));
 });
 
+/**
+ * Sends 350 requests to a server that answers none of them, more than the budget can send again, and another one every 250 ms. The server
+ * answers the first tries of those if it is `alive`, and all other tries if it is `whole`.
+ */
+async function withLostAnswers(server: { readonly alive: boolean; readonly whole: boolean }) {
+  const { clock, state, start, warm } = scene(1);
+  await warm();
+  state.fault = () => "hangs";
+  const first = Array.from({ length: 350 }, () => start(10_000));
+  await clock.advance(5);
+  const later: Promise<unknown>[] = [];
+  while (later.length < 40) {
+    if (server.alive) state.fault = () => undefined;
+    later.push(start(200));
+    await clock.advance(0);
+    if (!server.whole) state.fault = () => "hangs";
+    await clock.advance(250);
+  }
+  const outcomes = await clock.finish(Promise.all(first));
+  return {
+    answered: outcomes.filter((one) => typeof one === "number").length,
+    again: state.runs.length - first.length - later.length,
+  };
+}
+
+it("sends requests whose answers were lost again to a server that answers later ones, beyond the budget", async () => {
+  expect((await withLostAnswers({ alive: true, whole: true })).answered).toBe(350);
+});
+
+it("does so once for each request, and not while the server answers nothing", async () => {
+  const budget = 100 + 0.2 * 390 + 10 * 10;
+  const alive = await withLostAnswers({ alive: true, whole: false });
+  expect(alive.again).toBeLessThanOrEqual(350 + budget);
+  const silent = await withLostAnswers({ alive: false, whole: false });
+  expect(silent.again).toBeLessThanOrEqual(budget);
+});
+
 it("ends at once when its caller does not wait any longer", async () => {
   const { clock, state, start, warm } = scene(1);
   await warm();

@@ -239,15 +239,21 @@ class Race {
   }
 
   /** Starts the back-up of a leg, or another endpoint if that would add nothing. Returns whether one started. */
-  #instead({ leg, endpoint: endpointState }: Running, lost: boolean): boolean {
+  #instead(running: Running, lost: boolean): boolean {
+    const { leg, endpoint: endpointState } = running;
     const { beside } = this.#job;
     // A second run would wait for the same bytes, or has none.
     if (isWaiting(this.#held) || isUnrepeatable(this.#held)) return false;
     const { retrying, clock } = this.#loop;
     const planned = backUpOf(leg, this.#progress);
     const backUp = planned && beside?.taken().has(planned.endpoint) !== true ? planned : undefined;
-    if (backUp ? !this.#affords(backUp) : !retrying.budget.take(clock.nowMs())) return false;
-    const begun = backUp ? [backUp] : beside ? [] : this.#furtherLegs(lost);
+    const paid = backUp ? this.#affords(backUp) : retrying.budget.take(clock.nowMs());
+    let begun: readonly Leg[] = [];
+    if (!paid) {
+      if (lost) begun = this.#sameAgain(running);
+      if (begun.length === 0) return false;
+    } else if (backUp) begun = [backUp];
+    else if (!beside) begun = this.#furtherLegs(lost);
     if (begun.length === 0 && beside?.late(lost, () => void this.#again(leg.id)) !== true) {
       retrying.budget.back();
       return false;
@@ -256,7 +262,7 @@ class Race {
     for (const one of begun) this.#start(one, "late");
     if (begun.length > 0 && !begun.some(({ id }) => this.#running.has(id))) {
       // Nothing started: another try may come a little later, unless this was the end.
-      if (begun.some((one) => !this.#isHere(one))) retrying.budget.back();
+      if (paid && begun.some((one) => !this.#isHere(one))) retrying.budget.back();
       return this.#settled;
     }
     if (!lost && endpointState) this.#tally.spent = [...(this.#tally.spent ?? []), endpointState.tries.books];
@@ -287,7 +293,28 @@ class Race {
       }
       this.#job.again?.keep(waiting);
     }
-    if (!plan) return [];
+    return plan ? this.#added(plan) : [];
+  }
+
+  /**
+   * Sends a lost request to its endpoint once more, if that has answered a later one: then its answer is lost, and the request need not wait
+   * for the budget. Others may have used that up at endpoints that fail.
+   */
+  #sameAgain({ leg, endpoint, startedMs }: Running): readonly Leg[] {
+    const { endpoints, local } = this.#loop;
+    const { again } = this.#job;
+    if (!again || !endpoint || endpoint.record.newestBeganMs <= startedMs) return [];
+    if (this.#progress.exclude.has(leg.endpoint) || !again.beginUnpaid(leg.endpoint)) return [];
+    const without = new Set([...endpoints.all.keys(), ...(local ? [local.info.id] : [])]);
+    without.delete(leg.endpoint);
+    const plan = furtherLegs(this.#loop, this.#job, this.#held, without, this.#tally, true);
+    if (plan) return this.#added(plan);
+    again.keep([leg.endpoint]);
+    return [];
+  }
+
+  /** Adds the legs of a further plan. Returns those that begin at once. */
+  #added(plan: Plan): readonly Leg[] {
     const legs = numbered(plan.legs, this.#tally.plans.length);
     this.#progress.plan = { ...this.#progress.plan, legs: [...this.#progress.plan.legs, ...legs] };
     return beginning(legs);

@@ -92,6 +92,8 @@ export class Retries {
   readonly #dueMs = new Map<EndpointId, number>();
   /** Endpoints that respond to other requests. They get this one once more, in case their answer is lost. */
   #answerLost: Set<EndpointId> | undefined;
+  /** Endpoints that got it once more beyond the budget. */
+  #unpaid: Set<EndpointId> | undefined;
   #rounds = 0;
   /** The next round comes sooner, because an endpoint answers; how often that was so. */
   #sooner = false;
@@ -150,6 +152,20 @@ export class Retries {
     if (this.#sooner) this.#sooner = false;
     else this.#rounds++;
     return again;
+  }
+
+  /**
+   * Begins a round at a silent endpoint alone, beyond the budget, if its time has come. Returns whether it did; once for each endpoint, so
+   * that a request is at most doubled.
+   */
+  beginUnpaid(endpoint: EndpointId): boolean {
+    const dueMs = this.#dueMs.get(endpoint) ?? Infinity;
+    if (this.#rounds >= this.#options.mostRounds || dueMs > this.#clock.nowMs()) return false;
+    if (this.#unpaid?.has(endpoint)) return false;
+    (this.#unpaid ??= new Set()).add(endpoint);
+    this.#dueMs.delete(endpoint);
+    this.#rounds++;
+    return true;
   }
 
   /** Endpoints of a round that were not needed. They may be tried in the next one. */

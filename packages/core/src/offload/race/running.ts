@@ -156,6 +156,7 @@ export function bookAnswer(
     const { load } = response;
     const silentMs = nowMs - Math.max(startedMs, endpointState.record.answeredAtMs);
     loop.endpoints.runs.answered(endpointState, leg.segment, nowMs);
+    endpointState.record.answeredFrom(startedMs);
     loop.retrying.waiting.answered(leg.endpoint);
     loop.deferred.add(() => {
       learnRemote(loop, endpointState, leg, account, load, tookMs, nowMs);
