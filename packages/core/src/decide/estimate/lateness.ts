@@ -22,30 +22,40 @@ const mostRatio = 4;
 /** Margin above the largest recent ratio. */
 const marginRatio = 1.25;
 
+/** Starts without answers. */
+export function lateness(): Lateness {
+  return new RecentAnswers();
+}
+
 /**
  * Expected times are wrong where all work shares the same processors, or where the estimate was too cautious. So "late" follows the worst
  * ratio of recent answers to their usual times. It is bounded by the longest recent silence or the usual time, whichever is longer, if the
  * pending work is of an answered kind. Many requests that wait together are each late while the endpoint is not silent. About one answer in
  * fifty is later, and a hang is detected as early as possible.
  */
-export function lateness(): Lateness {
-  const ratios = new Float64Array(lookedBack);
-  const gapsMs = new Float64Array(lookedBack);
-  let answers = 0;
-  return {
-    answered(tookMs, usualMs, silentMs) {
-      gapsMs[answers % lookedBack] = silentMs;
-      // Below a millisecond the ratio carries no information.
-      ratios[answers++ % lookedBack] = tookMs / Math.max(1, usualMs);
-    },
-    beyondMs(usualMs) {
-      if (answers < leastAnswers) return marginRatio * firstRatio * usualMs;
-      const ratio = Math.min(mostRatio, Math.max(leastRatio, greatest(ratios)));
-      const gapMs = greatest(gapsMs);
-      const longestMs = usualMs <= mostRatio * gapMs ? Math.max(usualMs, gapMs) : Infinity;
-      return marginRatio * Math.min(longestMs, ratio * usualMs);
-    },
-  };
+class RecentAnswers implements Lateness {
+  /** Made with the first answer: of many endpoints most never answer. */
+  #ratios: Float64Array | undefined;
+  #gapsMs: Float64Array | undefined;
+  #answers = 0;
+
+  answered(tookMs: number, usualMs: number, silentMs: number): void {
+    this.#ratios ??= new Float64Array(lookedBack);
+    this.#gapsMs ??= new Float64Array(lookedBack);
+    this.#gapsMs[this.#answers % lookedBack] = silentMs;
+    // Below a millisecond the ratio carries no information.
+    this.#ratios[this.#answers++ % lookedBack] = tookMs / Math.max(1, usualMs);
+  }
+
+  beyondMs(usualMs: number): number {
+    if (this.#answers < leastAnswers || !this.#ratios || !this.#gapsMs) {
+      return marginRatio * firstRatio * usualMs;
+    }
+    const ratio = Math.min(mostRatio, Math.max(leastRatio, greatest(this.#ratios)));
+    const gapMs = greatest(this.#gapsMs);
+    const longestMs = usualMs <= mostRatio * gapMs ? Math.max(usualMs, gapMs) : Infinity;
+    return marginRatio * Math.min(longestMs, ratio * usualMs);
+  }
 }
 
 /** Maximum of values of 0 or more. Called for every request, so it spreads no array. */

@@ -15,13 +15,18 @@ export interface MissedPrice {
 
 /** The price is high from the first request on. Few answers may be late, so late answers teach little. */
 export function missedPrice(): MissedPrice {
-  let value = initialPrice;
-  return {
-    get value() {
-      return value;
-    },
-    note(missed) {
-      value = Math.min(maxPrice, Math.max(0, value + step * ((missed ? 1 : 0) - targetRatio)));
-    },
-  };
+  return new LearnedPrice();
+}
+
+class LearnedPrice implements MissedPrice {
+  #value = initialPrice;
+
+  get value(): number {
+    return this.#value;
+  }
+
+  note(missed: boolean): void {
+    const change = step * ((missed ? 1 : 0) - targetRatio);
+    this.#value = Math.min(maxPrice, Math.max(0, this.#value + change));
+  }
 }

@@ -30,40 +30,48 @@ export interface RunBudget {
 
 /** A fresh budget. */
 export function runBudget(options: RunBudgetOptions = {}): RunBudget {
-  const {
-    targetRatio = 0.1,
-    burst = 8,
-    step = 0.2,
-    initialPrice = 0.3,
-    maxPrice = 2,
-    forgiveMs = 20_000,
-  } = options;
-  let dual = initialPrice;
-  let tokens = 1;
-  let atMs = NaN;
-  function pass(nowMs: number): void {
-    const passedMs = nowMs - atMs;
-    if (passedMs > 0) {
-      if (tokens < 0) tokens *= Math.exp((-2 * passedMs) / forgiveMs);
-      if (dual > initialPrice)
-        dual = initialPrice + (dual - initialPrice) * Math.exp((-2 * passedMs) / (10 * forgiveMs));
-    }
-    if (!(passedMs < 0)) atMs = nowMs;
+  return new PricedBudget(options);
+}
+
+class PricedBudget implements RunBudget {
+  readonly #options: RunBudgetOptions;
+  #dual: number;
+  #tokens = 1;
+  #atMs = NaN;
+
+  constructor(options: RunBudgetOptions) {
+    this.#options = options;
+    this.#dual = options.initialPrice ?? 0.3;
   }
-  return {
-    price(nowMs) {
-      pass(nowMs);
-      return dual + Math.max(0, 1 - tokens);
-    },
-    spend(ratio, nowMs) {
-      pass(nowMs);
-      tokens -= ratio;
-      dual = Math.min(maxPrice, dual + step * ratio);
-    },
-    earn(nowMs) {
-      pass(nowMs);
-      tokens = Math.min(burst, tokens + targetRatio);
-      dual = Math.max(0, dual - step * targetRatio);
-    },
-  };
+
+  price(nowMs: number): number {
+    this.#pass(nowMs);
+    return this.#dual + Math.max(0, 1 - this.#tokens);
+  }
+
+  spend(ratio: number, nowMs: number): void {
+    const { maxPrice = 2, step = 0.2 } = this.#options;
+    this.#pass(nowMs);
+    this.#tokens -= ratio;
+    this.#dual = Math.min(maxPrice, this.#dual + step * ratio);
+  }
+
+  earn(nowMs: number): void {
+    const { burst = 8, targetRatio = 0.1, step = 0.2 } = this.#options;
+    this.#pass(nowMs);
+    this.#tokens = Math.min(burst, this.#tokens + targetRatio);
+    this.#dual = Math.max(0, this.#dual - step * targetRatio);
+  }
+
+  #pass(nowMs: number): void {
+    const { initialPrice = 0.3, forgiveMs = 20_000 } = this.#options;
+    const passedMs = nowMs - this.#atMs;
+    if (passedMs > 0) {
+      if (this.#tokens < 0) this.#tokens *= Math.exp((-2 * passedMs) / forgiveMs);
+      if (this.#dual > initialPrice)
+        this.#dual =
+          initialPrice + (this.#dual - initialPrice) * Math.exp((-2 * passedMs) / (10 * forgiveMs));
+    }
+    if (!(passedMs < 0)) this.#atMs = nowMs;
+  }
 }

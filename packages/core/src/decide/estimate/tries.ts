@@ -5,8 +5,8 @@
 import { idleDevice, type DevicePrice } from "./device-price.ts";
 import type { Estimate } from "../../words/estimate/index.ts";
 import { type Loss, lossFor, lossOf, type LossOptions } from "./loss.ts";
-import { missedPrice } from "./missed-price.ts";
-import { runBudget, type RunBudgetOptions } from "./run-budget.ts";
+import { type MissedPrice, missedPrice } from "./missed-price.ts";
+import { type RunBudget, runBudget, type RunBudgetOptions } from "./run-budget.ts";
 import { planSecondRun, type SecondRunQuestion } from "./second-run.ts";
 
 /** Weights of the loss and the budget of second runs. */
@@ -123,15 +123,29 @@ export interface Tries {
 
 /** Starts without records. */
 export function tries(options: TryOptions = {}): Tries {
-  const budget = runBudget(options);
-  const missed = missedPrice();
-  return {
-    options,
-    prices: (nowMs) => ({ secondRun: budget.price(nowMs), missed: missed.value }),
-    spend: (ratio, nowMs) => budget.spend(ratio, nowMs),
-    ended({ tookMs, deadlineMs }, nowMs) {
-      budget.earn(nowMs);
-      if (deadlineMs < Infinity && tookMs !== undefined) missed.note(tookMs > deadlineMs);
-    },
-  };
+  return new TryBooks(options);
+}
+
+class TryBooks implements Tries {
+  readonly options: TryOptions;
+  readonly #budget: RunBudget;
+  readonly #missed: MissedPrice = missedPrice();
+
+  constructor(options: TryOptions) {
+    this.options = options;
+    this.#budget = runBudget(options);
+  }
+
+  prices(nowMs: number): TryPrices {
+    return { secondRun: this.#budget.price(nowMs), missed: this.#missed.value };
+  }
+
+  spend(inVainRatio: number, nowMs: number): void {
+    this.#budget.spend(inVainRatio, nowMs);
+  }
+
+  ended({ tookMs, deadlineMs }: TryOutcome, nowMs: number): void {
+    this.#budget.earn(nowMs);
+    if (deadlineMs < Infinity && tookMs !== undefined) this.#missed.note(tookMs > deadlineMs);
+  }
 }

@@ -84,107 +84,150 @@ export function hadTooMuch({ reason }: LongshoreError): boolean {
   return reason === "busier" || overloaded.has(reason);
 }
 
+/** Starts with an endpoint that has not failed. */
+export function endpointHealth(random: Random, options: HealthOptions = {}): EndpointHealth {
+  return new FailureRecord(random, options);
+}
+
 /**
  * Consecutive failures pause an endpoint. The pause doubles, with jitter so that clients do not return together. After the pause the next
  * plan may try the endpoint under its guard. A refusal for load pauses it for the time that it states.
  */
-export function endpointHealth(random: Random, options: HealthOptions = {}): EndpointHealth {
-  const { firstPauseMs = 250, longestPauseMs = 30_000, penaltyMs = 400, halfLifeMs = 10_000 } = options;
-  let row = 0;
+class FailureRecord implements EndpointHealth {
+  readonly #random: Random;
+  readonly #options: HealthOptions;
+  #row = 0;
   /** End of the pause for failures, and end of the pause that it requested for load. */
-  let failedUntilMs = -Infinity;
-  let refusedUntilMs = -Infinity;
-  let why = "";
-  let absent = false;
+  #failedUntilMs = -Infinity;
+  #refusedUntilMs = -Infinity;
+  #why = "";
+  #absent = false;
   /** Whether the last failure was a failed run. */
-  let ranBadly = false;
+  #ranBadly = false;
   /** The charge between 0 and 1, and the part of it for runs, as of the last failure or answer. */
-  let failures = 0;
-  let ofRuns = 0;
-  let noted = 0;
-  let abandoned = 0;
-  let downAtMs = -Infinity;
-  let distrusted: string | undefined;
-  const decayed = (share: number, nowMs: number): number =>
-    share === 0 ? 0 : share * 0.5 ** (Math.max(0, nowMs - noted) / halfLifeMs);
-  const worse = (share: number): number => share + (1 - share) * 0.5;
-  const isKnown = (reason: Reason): boolean => reason === "no-answer" || (absent && shut.includes(reason));
-  const failed = (error: LongshoreError, nowMs: number, isPoll = false, beganMs = Infinity): void => {
-    if (overloaded.has(error.reason)) {
-      const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? 100);
-      refusedUntilMs = Math.max(refusedUntilMs, nowMs + pauseMs);
-      why = `it refused for load (${error.reason})`;
+  #failures = 0;
+  #ofRuns = 0;
+  #noted = 0;
+  #abandoned = 0;
+  #downAtMs = -Infinity;
+  #distrusted: string | undefined;
+
+  constructor(random: Random, options: HealthOptions) {
+    this.#random = random;
+    this.#options = options;
+  }
+
+  get pausedUntilMs(): number {
+    return Math.max(this.#failedUntilMs, this.#refusedUntilMs);
+  }
+
+  mayBeAsked(nowMs: number): boolean {
+    return (
+      this.#distrusted === undefined &&
+      this.#row > 0 &&
+      nowMs < this.#failedUntilMs &&
+      nowMs >= this.#refusedUntilMs
+    );
+  }
+
+  get failing(): boolean {
+    return this.#row > 0;
+  }
+
+  get absent(): boolean {
+    return this.#absent;
+  }
+
+  get downAtMs(): number {
+    return this.#downAtMs;
+  }
+
+  get distrusted(): string | undefined {
+    return this.#distrusted;
+  }
+
+  distrust(why: string): void {
+    this.#distrusted = why;
+  }
+
+  trust(): void {
+    this.#distrusted = undefined;
+  }
+
+  succeeded(nowMs: number): void {
+    this.#abandoned = 0;
+    if (this.#row === 0 && this.#failures === 0) return;
+    this.#reopen();
+    this.#ofRuns = this.#decayed(this.#ofRuns, nowMs) * 0.8;
+    if (this.#ofRuns < 0.01) this.#ofRuns = 0;
+    this.#failures = this.#ofRuns;
+    this.#noted = nowMs;
+  }
+
+  reached(): void {
+    this.#failures = this.#ofRuns;
+    if (!this.#absent && (this.#ranBadly || this.#row === 0)) return;
+    this.#reopen();
+  }
+
+  failed(error: LongshoreError, nowMs: number, isPoll = false, beganMs = Infinity): void {
+    const { firstPauseMs = 250, longestPauseMs = 30_000 } = this.#options;
+    const { reason, retryAfterMs } = error;
+    if (overloaded.has(reason)) {
+      const pauseMs = Math.min(longestPauseMs, retryAfterMs ?? 100);
+      this.#refusedUntilMs = Math.max(this.#refusedUntilMs, nowMs + pauseMs);
+      this.#why = `it refused for load (${reason})`;
       return;
     }
-    if (!down.has(error.reason)) return;
-    ranBadly = !isPoll;
-    if (row > 0 && beganMs <= downAtMs && isKnown(error.reason)) return;
-    row++;
-    downAtMs = nowMs;
-    absent = shut.includes(error.reason);
-    const pauseMs = Math.min(longestPauseMs, error.retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, row - 1));
+    if (!down.has(reason)) return;
+    this.#ranBadly = !isPoll;
+    const isKnown = reason === "no-answer" || (this.#absent && shut.includes(reason));
+    if (this.#row > 0 && beganMs <= this.#downAtMs && isKnown) return;
+    this.#row++;
+    this.#downAtMs = nowMs;
+    this.#absent = shut.includes(reason);
+    const pauseMs = Math.min(longestPauseMs, retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, this.#row - 1));
     // A load that it reported does not hold after a failure: a restarted server has none.
-    refusedUntilMs = -Infinity;
-    failedUntilMs =
-      nowMs + (error.retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * random.next()) : pauseMs);
-    why = `it failed ${row === 1 ? "just now" : `${row} times in a row`} (${error.reason})`;
-    failures = worse(decayed(failures, nowMs));
-    ofRuns = isPoll ? decayed(ofRuns, nowMs) : worse(decayed(ofRuns, nowMs));
-    noted = nowMs;
-  };
-  const pausedUntilMs = (): number => Math.max(failedUntilMs, refusedUntilMs);
-  const reopen = (): void => {
-    row = 0;
-    ranBadly = false;
-    absent = false;
-    failedUntilMs = -Infinity;
-    refusedUntilMs = -Infinity;
-  };
-  return {
-    get pausedUntilMs() {
-      return pausedUntilMs();
-    },
-    mayBeAsked: (nowMs) =>
-      distrusted === undefined && row > 0 && nowMs < failedUntilMs && nowMs >= refusedUntilMs,
-    get failing() {
-      return row > 0;
-    },
-    get absent() {
-      return absent;
-    },
-    get downAtMs() {
-      return downAtMs;
-    },
-    get distrusted() {
-      return distrusted;
-    },
-    distrust(reason) {
-      distrusted = reason;
-    },
-    trust() {
-      distrusted = undefined;
-    },
-    succeeded(nowMs) {
-      abandoned = 0;
-      if (row === 0 && failures === 0) return;
-      reopen();
-      ofRuns = decayed(ofRuns, nowMs) * 0.8;
-      if (ofRuns < 0.01) ofRuns = 0;
-      failures = ofRuns;
-      noted = nowMs;
-    },
-    reached() {
-      failures = ofRuns;
-      if (!absent && (ranBadly || row === 0)) return;
-      reopen();
-    },
-    failed,
-    abandoned(error, nowMs, surely = false) {
-      abandoned++;
-      if (abandoned < 2 && !surely) return;
-      failed(error, nowMs);
-    },
-    unavailable: (nowMs) => distrusted ?? (nowMs < pausedUntilMs() ? why : undefined),
-    penaltyMs: (nowMs) => penaltyMs * decayed(failures, nowMs),
-  };
+    this.#refusedUntilMs = -Infinity;
+    this.#failedUntilMs =
+      nowMs + (retryAfterMs === undefined ? pauseMs * (0.75 + 0.5 * this.#random.next()) : pauseMs);
+    this.#why = `it failed ${this.#row === 1 ? "just now" : `${this.#row} times in a row`} (${reason})`;
+    this.#failures = worse(this.#decayed(this.#failures, nowMs));
+    const ofRuns = this.#decayed(this.#ofRuns, nowMs);
+    this.#ofRuns = isPoll ? ofRuns : worse(ofRuns);
+    this.#noted = nowMs;
+  }
+
+  abandoned(error: LongshoreError, nowMs: number, surely = false): void {
+    this.#abandoned++;
+    if (this.#abandoned < 2 && !surely) return;
+    this.failed(error, nowMs);
+  }
+
+  unavailable(nowMs: number): string | undefined {
+    return this.#distrusted ?? (nowMs < this.pausedUntilMs ? this.#why : undefined);
+  }
+
+  penaltyMs(nowMs: number): number {
+    const { penaltyMs = 400 } = this.#options;
+    return penaltyMs * this.#decayed(this.#failures, nowMs);
+  }
+
+  #decayed(share: number, nowMs: number): number {
+    const { halfLifeMs = 10_000 } = this.#options;
+    return share === 0 ? 0 : share * 0.5 ** (Math.max(0, nowMs - this.#noted) / halfLifeMs);
+  }
+
+  #reopen(): void {
+    this.#row = 0;
+    this.#ranBadly = false;
+    this.#absent = false;
+    this.#failedUntilMs = -Infinity;
+    this.#refusedUntilMs = -Infinity;
+  }
+}
+
+/** The charge after one more failure. */
+function worse(share: number): number {
+  return share + (1 - share) * 0.5;
 }

@@ -52,7 +52,8 @@ it("tries an endpoint that proves nothing at longer and longer intervals, and ag
 });
 
 it("is not paused any more once it answers, and its next failure is the first in a row", () => {
-  const { health, ...endpointState } = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  const { health } = endpointState;
   const away = new LongshoreError("no-answer", "transport", "it is silent");
   for (let failure = 0; failure < 4; failure++) endpointState.outcomes.failed(away, failure);
   expect(health.pausedUntilMs).toBeGreaterThan(1000);

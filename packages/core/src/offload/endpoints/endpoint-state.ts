@@ -13,8 +13,8 @@ import { type EndpointHealth, endpointHealth } from "./endpoint-health.ts";
 import { AnswerRecord } from "./answer-record.ts";
 import { LinkState } from "./link-state.ts";
 import { type QueueBelief, queueBelief, type QueueOutlook } from "./queue-belief.ts";
-import { slowStart } from "./slow-start.ts";
-import { promiseGrowth, type ServiceRatio, serviceRatio } from "./service-ratio.ts";
+import { type SlowStart, slowStart } from "./slow-start.ts";
+import { type PromiseGrowth, promiseGrowth, type ServiceRatio, serviceRatio } from "./service-ratio.ts";
 
 /** An avoided endpoint may be tried after this time without a request, in milliseconds. */
 const untriedMs = 10_000;
@@ -133,6 +133,238 @@ export interface EndpointState {
   readonly reading: EndpointReading;
 }
 
+/** Called after each event at an endpoint, and whether the table of its `link` was computed again. */
+type Changed = (id: EndpointId, link: boolean) => void;
+
+/**
+ * What the parts of one state share. The parts are classes: a picker follows ten thousand endpoints, and objects with closures of their own
+ * take several times the memory.
+ */
+class Beliefs {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  readonly link: LinkState;
+  readonly health: EndpointHealth;
+  readonly record: AnswerRecord;
+  readonly queue: QueueBelief;
+  readonly service: ServiceRatio;
+  readonly tries: EndpointTries;
+  readonly growth: PromiseGrowth = promiseGrowth();
+  readonly slow: SlowStart = slowStart();
+  /** It failed, and begins slowly once it is available again. */
+  returning = false;
+  /** Whether it promised anything yet. */
+  promisedBefore = false;
+  /** Requests in a row that it did not take. */
+  refused = 0;
+  readonly #changed: Changed;
+
+  constructor(
+    endpoint: Endpoint,
+    belief: Link | undefined,
+    clock: Clock,
+    random: Random,
+    hedges: TryOptions | undefined,
+    changed: Changed,
+  ) {
+    const nowMs = clock.nowMs();
+    this.endpoint = endpoint;
+    this.clock = clock;
+    this.#changed = changed;
+    this.health = endpointHealth(random);
+    this.service = serviceRatio();
+    this.tries = { books: tryBooks(hedges), lateness: lateness() };
+    this.queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
+    this.link = new LinkState(belief, nowMs, () => this.happened(true));
+    this.record = new AnswerRecord(nowMs);
+  }
+
+  happened(ofLink = false): void {
+    this.#changed(this.endpoint.info.id, ofLink);
+  }
+}
+
+class Legs implements EndpointLegs {
+  readonly #beliefs: Beliefs;
+
+  constructor(beliefs: Beliefs) {
+    this.#beliefs = beliefs;
+  }
+
+  began(promisedMs: number, nowMs: number): number {
+    const { record, queue, link, service } = this.#beliefs;
+    this.#beliefs.happened();
+    record.sent(nowMs, queue.underWay === 0);
+    link.touched();
+    return queue.sent(promisedMs * service.ratio(nowMs), nowMs);
+  }
+
+  withdrawn(sentAtMs: number, addedMs: number): void {
+    const { queue, link, clock } = this.#beliefs;
+    this.#beliefs.happened();
+    queue.withdrawn(sentAtMs, addedMs, clock.nowMs());
+    link.touched();
+  }
+
+  ended(answeredAtMs?: number): void {
+    const { queue, link, clock } = this.#beliefs;
+    this.#beliefs.happened();
+    queue.ended(answeredAtMs ?? clock.nowMs(), answeredAtMs !== undefined);
+    link.touched();
+  }
+}
+
+class Reports implements EndpointReports {
+  readonly #beliefs: Beliefs;
+
+  constructor(beliefs: Beliefs) {
+    this.#beliefs = beliefs;
+  }
+
+  load(load: LoadReport, nowMs: number, delayMs: number): void {
+    this.#beliefs.happened();
+    this.#beliefs.queue.reported(load, nowMs, delayMs);
+  }
+
+  turnedAway(load: LoadReport, nowMs: number): void {
+    this.#beliefs.happened();
+    this.#beliefs.refused++;
+    this.#beliefs.queue.reported(load, nowMs, 0);
+  }
+
+  offers(offers: readonly Offer[], nowMs: number, few: boolean): void {
+    const beliefs = this.#beliefs;
+    const { link, service, growth } = beliefs;
+    const first = !beliefs.promisedBefore;
+    beliefs.promisedBefore = true;
+    link.heard(nowMs);
+    // If some links were known and others not, all requests would go to the known ones.
+    if (first && few) link.refresh(nowMs);
+    else if (first) link.touched(true);
+    service.promised(growth.factor(offers), nowMs, offers[0]?.segment.digest);
+  }
+
+  queue(queueMs: number, nowMs: number): void {
+    this.#beliefs.happened();
+    this.#beliefs.queue.offered(queueMs, nowMs);
+  }
+}
+
+class Outcomes implements EndpointOutcomes {
+  readonly #beliefs: Beliefs;
+
+  constructor(beliefs: Beliefs) {
+    this.#beliefs = beliefs;
+  }
+
+  answered(nowMs: number): void {
+    const { health, record, link } = this.#beliefs;
+    this.#beliefs.happened();
+    health.succeeded(nowMs);
+    record.answered(nowMs, true);
+    link.heard(nowMs);
+    this.#beliefs.refused = 0;
+  }
+
+  answering(nowMs: number): void {
+    this.#beliefs.record.answered(nowMs, false);
+    this.#beliefs.link.heard(nowMs);
+  }
+
+  failed(error: LongshoreError, nowMs: number, isPoll?: boolean, beganMs?: number): void {
+    const { health, record, link } = this.#beliefs;
+    this.#beliefs.happened();
+    health.failed(error, nowMs, isPoll, beganMs);
+    this.#beliefs.returning ||= health.failing;
+    if (health.absent) record.gone();
+    link.touched();
+  }
+
+  abandoned(error: LongshoreError, nowMs: number, surely: boolean): void {
+    const { health, link } = this.#beliefs;
+    this.#beliefs.happened();
+    health.abandoned(error, nowMs, surely);
+    this.#beliefs.returning ||= health.failing;
+    link.touched();
+  }
+}
+
+class Reading implements EndpointReading {
+  readonly #beliefs: Beliefs;
+
+  constructor(beliefs: Beliefs) {
+    this.#beliefs = beliefs;
+  }
+
+  view(
+    nowMs: number,
+    {
+      anyway = false,
+      afresh = false,
+      alone = false,
+    }: { readonly anyway?: boolean; readonly afresh?: boolean; readonly alone?: boolean } = {},
+  ): EndpointView {
+    const beliefs = this.#beliefs;
+    const { endpoint, health, link, queue, record, service, slow, tries } = beliefs;
+    const unavailable = anyway ? undefined : health.unavailable(nowMs);
+    if (beliefs.returning && unavailable === undefined) {
+      beliefs.returning = false;
+      slow.begin(nowMs);
+    }
+    const { underWay, serviceMs } = queue;
+    const waitMs = queue.waitMs(nowMs) + (alone ? 0 : slow.chargeMs(underWay, serviceMs, nowMs));
+    const ratio = service.ratio(nowMs);
+    const triedRatio = record.proven ? Math.min(1, ratio) : unprovenRatio;
+    return {
+      info: endpoint.info,
+      link: link.table,
+      queueMs: waitMs,
+      serviceRatio: afresh ? triedRatio : ratio,
+      penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
+      // When a request sent now would arrive, the earlier ones will have.
+      sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,
+      prices: tries.books.prices(nowMs),
+      unavailable,
+      explored: afresh ? { serviceRatio: ratio, penaltyMs: health.penaltyMs(nowMs) } : undefined,
+    };
+  }
+
+  outlook(nowMs: number): Outlook {
+    const { health, link, queue, service, slow } = this.#beliefs;
+    const { up, down } = link.table;
+    const emptyMs = up[0] ?? 0;
+    return {
+      queue: queue.outlook(nowMs),
+      ratio: service.ratio(nowMs),
+      extraMs:
+        health.penaltyMs(nowMs) +
+        slow.chargeMs(queue.underWay, queue.serviceMs, nowMs) +
+        emptyMs +
+        (down[0] ?? 0),
+      perByteMs: Math.max(0, (up[gaugeSize] ?? 0) - emptyMs) / (transferSizes[gaugeSize] ?? 1),
+      openAtMs: health.distrusted === undefined ? health.pausedUntilMs : Infinity,
+    };
+  }
+
+  untried(nowMs: number): boolean {
+    const { record, service, health } = this.#beliefs;
+    if (record.unproven(nowMs)) return true;
+    return (
+      nowMs - record.sentAtMs > untriedMs &&
+      (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
+    );
+  }
+
+  doubtful(nowMs: number): boolean {
+    const { health, slow } = this.#beliefs;
+    return health.failing || nowMs - health.downAtMs < doubtMs || slow.chargeMs(1, 1, nowMs) > 0;
+  }
+
+  get mayTurnAway(): boolean {
+    return this.#beliefs.refused < mostTurnedAway;
+  }
+}
+
 /** Starts to follow an endpoint. */
 export function followEndpoint(
   endpoint: Endpoint,
@@ -141,146 +373,24 @@ export function followEndpoint(
   random: Random,
   hedges: TryOptions | undefined,
   /** Called after each event there, and whether the table of its `link` was computed again. */
-  changed: (id: EndpointId, link: boolean) => void = () => undefined,
+  changed: Changed = () => undefined,
   /** Whether it has just joined others, so that it gets its share of requests little by little. */
   startsSlowly: boolean = false,
 ): EndpointState {
-  const health = endpointHealth(random);
-  const service = serviceRatio();
-  const growth = promiseGrowth();
-  const tries: EndpointTries = { books: tryBooks(hedges), lateness: lateness() };
-  const queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
-  const slow = slowStart();
-  if (startsSlowly) slow.begin(clock.nowMs());
-  let returning = false;
-  /** Whether it promised anything yet. */
-  let promisedBefore = false;
-  /** Requests in a row that it did not take. */
-  let refused = 0;
-  const happened = (ofLink = false): void => changed(endpoint.info.id, ofLink);
-  const link = new LinkState(belief, clock.nowMs(), () => happened(true));
-  const record = new AnswerRecord(clock.nowMs());
-  const tried = (nowMs: number): number =>
-    record.proven ? Math.min(1, service.ratio(nowMs)) : unprovenRatio;
-  const legs: EndpointLegs = {
-    began(promisedMs, nowMs) {
-      happened();
-      record.sent(nowMs, queue.underWay === 0);
-      link.touched();
-      return queue.sent(promisedMs * service.ratio(nowMs), nowMs);
-    },
-    withdrawn(sentAtMs, addedMs) {
-      happened();
-      queue.withdrawn(sentAtMs, addedMs, clock.nowMs());
-      link.touched();
-    },
-    ended(answeredAtMs) {
-      happened();
-      queue.ended(answeredAtMs ?? clock.nowMs(), answeredAtMs !== undefined);
-      link.touched();
-    },
+  const beliefs = new Beliefs(endpoint, belief, clock, random, hedges, changed);
+  if (startsSlowly) beliefs.slow.begin(clock.nowMs());
+  const { link, health, record, queue, service, tries } = beliefs;
+  return {
+    endpoint,
+    link,
+    health,
+    record,
+    queue,
+    service,
+    tries,
+    legs: new Legs(beliefs),
+    reports: new Reports(beliefs),
+    outcomes: new Outcomes(beliefs),
+    reading: new Reading(beliefs),
   };
-  const reports: EndpointReports = {
-    load(load, nowMs, delayMs) {
-      happened();
-      queue.reported(load, nowMs, delayMs);
-    },
-    turnedAway(load, nowMs) {
-      happened();
-      refused++;
-      queue.reported(load, nowMs, 0);
-    },
-    offers(offers, nowMs, few) {
-      const first = !promisedBefore;
-      promisedBefore = true;
-      link.heard(nowMs);
-      // If some links were known and others not, all requests would go to the known ones.
-      if (first && few) link.refresh(nowMs);
-      else if (first) link.touched(true);
-      service.promised(growth(offers), nowMs, offers[0]?.segment.digest);
-    },
-    queue(queueMs, nowMs) {
-      happened();
-      queue.offered(queueMs, nowMs);
-    },
-  };
-  const outcomes: EndpointOutcomes = {
-    answered(nowMs) {
-      happened();
-      health.succeeded(nowMs);
-      record.answered(nowMs, true);
-      link.heard(nowMs);
-      refused = 0;
-    },
-    answering(nowMs) {
-      record.answered(nowMs, false);
-      link.heard(nowMs);
-    },
-    failed(error, nowMs, isPoll, beganMs) {
-      happened();
-      health.failed(error, nowMs, isPoll, beganMs);
-      returning ||= health.failing;
-      if (health.absent) record.gone();
-      link.touched();
-    },
-    abandoned(error, nowMs, surely) {
-      happened();
-      health.abandoned(error, nowMs, surely);
-      returning ||= health.failing;
-      link.touched();
-    },
-  };
-  const reading: EndpointReading = {
-    view(nowMs, { anyway = false, afresh = false, alone = false } = {}) {
-      const unavailable = anyway ? undefined : health.unavailable(nowMs);
-      if (returning && unavailable === undefined) {
-        returning = false;
-        slow.begin(nowMs);
-      }
-      const { underWay, serviceMs } = queue;
-      const waitMs = queue.waitMs(nowMs) + (alone ? 0 : slow.chargeMs(underWay, serviceMs, nowMs));
-      return {
-        info: endpoint.info,
-        link: link.table,
-        queueMs: waitMs,
-        serviceRatio: afresh ? tried(nowMs) : service.ratio(nowMs),
-        penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
-        // When a request sent now would arrive, the earlier ones will have.
-        sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,
-        prices: tries.books.prices(nowMs),
-        unavailable,
-        explored: afresh
-          ? { serviceRatio: service.ratio(nowMs), penaltyMs: health.penaltyMs(nowMs) }
-          : undefined,
-      };
-    },
-    outlook(nowMs) {
-      const { up, down } = link.table;
-      const emptyMs = up[0] ?? 0;
-      return {
-        queue: queue.outlook(nowMs),
-        ratio: service.ratio(nowMs),
-        extraMs:
-          health.penaltyMs(nowMs) +
-          slow.chargeMs(queue.underWay, queue.serviceMs, nowMs) +
-          emptyMs +
-          (down[0] ?? 0),
-        perByteMs: Math.max(0, (up[gaugeSize] ?? 0) - emptyMs) / (transferSizes[gaugeSize] ?? 1),
-        openAtMs: health.distrusted === undefined ? health.pausedUntilMs : Infinity,
-      };
-    },
-    untried(nowMs) {
-      if (record.unproven(nowMs)) return true;
-      return (
-        nowMs - record.sentAtMs > untriedMs &&
-        (service.ratio(nowMs) > avoidedRatio || health.penaltyMs(nowMs) > 1)
-      );
-    },
-    doubtful: (nowMs) =>
-      health.failing || nowMs - health.downAtMs < doubtMs || slow.chargeMs(1, 1, nowMs) > 0,
-    get mayTurnAway() {
-      return refused < mostTurnedAway;
-    },
-  };
-  return { endpoint, link, health, record, queue, service, tries, legs, reports, outcomes, reading };
 }

@@ -81,133 +81,181 @@ const noWaitRatio = 0.05;
 
 /** Starts with an empty queue. `counts`: reports are computed from the counters of a server. */
 export function queueBelief(counts = false): QueueBelief {
-  /** The queue as far as it is accounted for, at `atMs`. */
-  let baseMs = 0;
-  let atMs = -Infinity;
-  let reportedAtMs = -Infinity;
+  return new FluidQueue(counts);
+}
+
+class FluidQueue implements QueueBelief {
+  readonly #counts: boolean;
+  /** The queue as far as it is accounted for, at `#atMs`. */
+  #baseMs = 0;
+  #atMs = -Infinity;
+  #reportedAtMs = -Infinity;
   /** The queue as of the last report. */
-  let reportedMs = 0;
-  let foreignAtMs = -Infinity;
+  #reportedMs = 0;
+  #foreignAtMs = -Infinity;
   /** The usual wait caused by others. */
-  let othersMs = 0;
-  let othersAtMs = -Infinity;
-  let serviceMs = 0;
-  let slots = 1;
-  let batch: LoadReport["batch"];
+  #othersMs = 0;
+  #othersAtMs = -Infinity;
+  #serviceMs = 0;
+  #slots = 1;
+  #batch: LoadReport["batch"];
   /** Requests in flight at the last report, with our changes since. */
-  let inFlight = 0;
-  let ours = 0;
+  #inFlight = 0;
+  #ours = 0;
   /** Own requests too recent for the last report to count, oldest first. */
-  const recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
+  readonly #recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
   /** When own requests were answered that the last report may still count, oldest first. */
-  const answered: number[] = [];
+  readonly #answered: number[] = [];
   /** When own requests were given up that may still run there, while reports count more than ours; oldest first. */
-  const givenUp: number[] = [];
+  readonly #givenUp: number[] = [];
+
+  constructor(counts: boolean) {
+    this.#counts = counts;
+  }
+
+  get reportedAtMs(): number {
+    return this.#reportedAtMs;
+  }
+
+  get underWay(): number {
+    return this.#ours;
+  }
+
+  get serviceMs(): number {
+    return this.#serviceMs;
+  }
+
+  shared(nowMs: number): boolean {
+    return nowMs - this.#foreignAtMs < sharedForMs;
+  }
+
+  sent(runMs: number, nowMs: number): number {
+    const before = this.#serviceMs;
+    this.#serviceMs = before === 0 ? runMs : before + 0.1 * (runMs - before);
+    this.#ours += 1;
+    this.#recent.push({ atMs: nowMs, serviceMs: runMs });
+    if (this.#recent.length > 64) this.#recent.shift();
+    return this.#add(runMs, nowMs);
+  }
+
+  withdrawn(sentAtMs: number, addedMs: number, nowMs: number): void {
+    this.#ours = Math.max(0, this.#ours - 1);
+    this.#inFlight = Math.max(0, this.#inFlight - 1);
+    const at = this.#recent.findLastIndex((one) => one.atMs === sentAtMs);
+    if (at >= 0) this.#recent.splice(at, 1);
+    else if (sentAtMs < this.#reportedAtMs) return;
+    this.#baseMs = Math.max(0, this.#base(nowMs) - addedMs);
+    this.#atMs = nowMs;
+  }
+
+  ended(nowMs: number, answered: boolean): void {
+    this.#ours = Math.max(0, this.#ours - 1);
+    this.#inFlight = Math.max(0, this.#inFlight - 1);
+    const such = answered ? this.#answered : this.#givenUp;
+    such.push(nowMs);
+    if (such.length > 64) such.shift();
+    if (this.#ours > 0 || !answered) return;
+    const restMs = Math.max(0, this.#reportedMs - (nowMs - this.#reportedAtMs));
+    this.#baseMs = Math.min(this.#base(nowMs), restMs);
+    this.#atMs = nowMs;
+  }
+
+  reported(load: LoadReport, nowMs: number, delayMs: number): void {
+    const recent = this.#recent;
+    const answered = this.#answered;
+    const givenUp = this.#givenUp;
+    while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
+    const counted = Math.max(0, this.#ours - recent.length);
+    const foreign = Math.max(0, load.inFlight - counted);
+    // Answers overtake one another: the endpoint may have counted a request of ours whose answer was read before this report. It did not
+    // count the request with whose answer the report came. All times are kept, since the next report may be older than this one.
+    let overtook = answered.at(-1) === nowMs ? -1 : 0;
+    for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
+    const longMs = Math.max(leastLongMs, longServices * this.#serviceMs);
+    while (givenUp[0] !== undefined && givenUp[0] < nowMs - longMs) givenUp.shift();
+    if (load.inFlight > this.#ours + overtook + givenUp.length) this.#foreignAtMs = nowMs;
+    if (givenUp.length > foreign) givenUp.splice(0, givenUp.length - foreign);
+    this.#learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
+    const { batch } = load;
+    this.#batch = batch;
+    // A shared run that is about to end looks like an empty slot to all of its requests. A really empty slot shows in the processor load.
+    const empty = load.queueMs <= noWaitRatio * this.#serviceMs && !(batch && load.cpuRatio === 1);
+    const runs = batch ? Math.ceil(load.inFlight / batch.requests) : load.inFlight;
+    if (empty) this.#slots = Math.max(this.#slots, runs + (this.#counts ? 0 : 1));
+    else if (load.inFlight < this.#slots) this.#slots = Math.max(1, load.inFlight);
+    this.#baseMs = load.queueMs;
+    this.#reportedMs = load.queueMs;
+    this.#atMs = nowMs;
+    this.#reportedAtMs = nowMs;
+    this.#inFlight = load.inFlight;
+    for (const one of recent) this.#add(one.serviceMs, nowMs);
+  }
+
+  offered(queueMs: number, nowMs: number): void {
+    this.#learnOthers(queueMs, nowMs);
+  }
+
+  occupiedMs(runMs: number): number {
+    return (this.#batch ? runMs * this.#batch.shareRatio : runMs) / this.#slots;
+  }
+
+  waitMs(nowMs: number): number {
+    const ownMs = Math.max(this.#least(), this.#base(nowMs));
+    const usualMs = this.#others(nowMs);
+    if (usualMs === 0) return ownMs;
+    return ownMs + usualMs * (1 - Math.exp(-(nowMs - this.#reportedAtMs) / this.#memory()));
+  }
+
+  outlook(nowMs: number): QueueOutlook {
+    return {
+      emptyAtMs: this.#baseMs === 0 ? -Infinity : this.#baseMs + this.#atMs,
+      leastMs: this.#least(),
+      othersMs: this.#others(nowMs),
+      reportedAtMs: this.#reportedAtMs,
+      memoryMs: this.#memory(),
+    };
+  }
 
   /** Work under way has not ended, even if little of it was expected to remain. */
-  const least = (): number => (ours > 0 && inFlight >= slots ? (residualRatio * serviceMs) / slots : 0);
-  const memory = (): number =>
-    serviceMs === 0
-      ? mostMemoryMs
-      : Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * serviceMs));
-  const base = (nowMs: number): number => (baseMs === 0 ? 0 : Math.max(0, baseMs - (nowMs - atMs)));
-  const others = (nowMs: number): number =>
-    othersMs === 0 ? 0 : othersMs * 0.5 ** (Math.max(0, nowMs - othersAtMs) / usualHalfLifeMs);
-  const learnOthers = (causedMs: number, nowMs: number): void => {
-    const before = others(nowMs);
-    othersMs = before + usualWeight * (causedMs - before);
-    othersAtMs = nowMs;
-  };
+  #least(): number {
+    const isFull = this.#ours > 0 && this.#inFlight >= this.#slots;
+    return isFull ? (residualRatio * this.#serviceMs) / this.#slots : 0;
+  }
+
+  #memory(): number {
+    if (this.#serviceMs === 0) return mostMemoryMs;
+    return Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * this.#serviceMs));
+  }
+
+  #base(nowMs: number): number {
+    return this.#baseMs === 0 ? 0 : Math.max(0, this.#baseMs - (nowMs - this.#atMs));
+  }
+
+  #others(nowMs: number): number {
+    if (this.#othersMs === 0) return 0;
+    return this.#othersMs * 0.5 ** (Math.max(0, nowMs - this.#othersAtMs) / usualHalfLifeMs);
+  }
+
+  #learnOthers(causedMs: number, nowMs: number): void {
+    const before = this.#others(nowMs);
+    this.#othersMs = before + usualWeight * (causedMs - before);
+    this.#othersAtMs = nowMs;
+  }
+
   /** Runs that this many requests form; while slots are free each begins its own. */
-  const runsOf = (requests: number): number =>
-    batch ? Math.max(requests / batch.requests, Math.min(requests, slots)) : requests;
-  const add = (runMs: number, nowMs: number): number => {
-    inFlight += 1;
-    const before = base(nowMs);
-    const partMs = batch && before > 0 ? runMs * batch.shareRatio : runMs;
-    const addedMs = (partMs / slots) * Math.min(1, Math.max(0, runsOf(inFlight) - slots + 1));
-    baseMs = before + addedMs;
-    atMs = nowMs;
+  #runsOf(requests: number): number {
+    const batch = this.#batch;
+    return batch ? Math.max(requests / batch.requests, Math.min(requests, this.#slots)) : requests;
+  }
+
+  #add(runMs: number, nowMs: number): number {
+    this.#inFlight += 1;
+    const before = this.#base(nowMs);
+    const partMs = this.#batch && before > 0 ? runMs * this.#batch.shareRatio : runMs;
+    const begun = Math.min(1, Math.max(0, this.#runsOf(this.#inFlight) - this.#slots + 1));
+    const addedMs = (partMs / this.#slots) * begun;
+    this.#baseMs = before + addedMs;
+    this.#atMs = nowMs;
     return addedMs;
-  };
-  return {
-    get reportedAtMs() {
-      return reportedAtMs;
-    },
-    get underWay() {
-      return ours;
-    },
-    get serviceMs() {
-      return serviceMs;
-    },
-    shared: (nowMs) => nowMs - foreignAtMs < sharedForMs,
-    sent(runMs, nowMs) {
-      serviceMs = serviceMs === 0 ? runMs : serviceMs + 0.1 * (runMs - serviceMs);
-      ours += 1;
-      recent.push({ atMs: nowMs, serviceMs: runMs });
-      if (recent.length > 64) recent.shift();
-      return add(runMs, nowMs);
-    },
-    withdrawn(sentAtMs, addedMs, nowMs) {
-      ours = Math.max(0, ours - 1);
-      inFlight = Math.max(0, inFlight - 1);
-      const at = recent.findLastIndex((one) => one.atMs === sentAtMs);
-      if (at >= 0) recent.splice(at, 1);
-      else if (sentAtMs < reportedAtMs) return;
-      baseMs = Math.max(0, base(nowMs) - addedMs);
-      atMs = nowMs;
-    },
-    ended(nowMs, wasAnswered) {
-      ours = Math.max(0, ours - 1);
-      inFlight = Math.max(0, inFlight - 1);
-      const such = wasAnswered ? answered : givenUp;
-      such.push(nowMs);
-      if (such.length > 64) such.shift();
-      if (ours > 0 || !wasAnswered) return;
-      baseMs = Math.min(base(nowMs), Math.max(0, reportedMs - (nowMs - reportedAtMs)));
-      atMs = nowMs;
-    },
-    reported(load, nowMs, delayMs) {
-      while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
-      const counted = Math.max(0, ours - recent.length);
-      const foreign = Math.max(0, load.inFlight - counted);
-      // Answers overtake one another: the endpoint may have counted a request of ours whose answer was read before this report. It did not
-      // count the request with whose answer the report came. All times are kept, since the next report may be older than this one.
-      let overtook = answered.at(-1) === nowMs ? -1 : 0;
-      for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
-      const longMs = Math.max(leastLongMs, longServices * serviceMs);
-      while (givenUp[0] !== undefined && givenUp[0] < nowMs - longMs) givenUp.shift();
-      if (load.inFlight > ours + overtook + givenUp.length) foreignAtMs = nowMs;
-      if (givenUp.length > foreign) givenUp.splice(0, givenUp.length - foreign);
-      learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
-      ({ batch } = load);
-      // A shared run that is about to end looks like an empty slot to all of its requests. A really empty slot shows in the processor load.
-      const empty = load.queueMs <= noWaitRatio * serviceMs && !(batch && load.cpuRatio === 1);
-      const runs = batch ? Math.ceil(load.inFlight / batch.requests) : load.inFlight;
-      if (empty) slots = Math.max(slots, runs + (counts ? 0 : 1));
-      else if (load.inFlight < slots) slots = Math.max(1, load.inFlight);
-      baseMs = load.queueMs;
-      reportedMs = load.queueMs;
-      atMs = nowMs;
-      reportedAtMs = nowMs;
-      inFlight = load.inFlight;
-      for (const one of recent) add(one.serviceMs, nowMs);
-    },
-    offered(queueMs, nowMs) {
-      learnOthers(queueMs, nowMs);
-    },
-    occupiedMs: (runMs) => (batch ? runMs * batch.shareRatio : runMs) / slots,
-    waitMs(nowMs) {
-      const ownMs = Math.max(least(), base(nowMs));
-      const usualMs = others(nowMs);
-      return usualMs === 0 ? ownMs : ownMs + usualMs * (1 - Math.exp(-(nowMs - reportedAtMs) / memory()));
-    },
-    outlook: (nowMs) => ({
-      emptyAtMs: baseMs === 0 ? -Infinity : baseMs + atMs,
-      leastMs: least(),
-      othersMs: others(nowMs),
-      reportedAtMs,
-      memoryMs: memory(),
-    }),
-  };
+  }
 }

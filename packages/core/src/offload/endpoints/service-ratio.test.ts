@@ -24,12 +24,12 @@ describe("promiseGrowth", () => {
     const before = [offer("start", 100, 0), offer("c1", 50, 0), offer("c2", 10, 0)];
     const now = [offer("start", 200, 70), offer("c1", 100, 0), offer("c2", 11, 5)];
     const growth = promiseGrowth();
-    expect(growth(before)).toBe(1);
-    expect(growth(now)).toBeCloseTo(2, 9);
+    expect(growth.factor(before)).toBe(1);
+    expect(growth.factor(now)).toBeCloseTo(2, 9);
     // The same is said of the model and of its version.
-    expect(growth(now)).toBe(1);
-    expect(growth([offer("c9", 200, 0)])).toBe(1);
-    expect(growth(before)).toBeCloseTo(0.5, 9);
+    expect(growth.factor(now)).toBe(1);
+    expect(growth.factor([offer("c9", 200, 0)])).toBe(1);
+    expect(growth.factor(before)).toBeCloseTo(0.5, 9);
   });
 });
 

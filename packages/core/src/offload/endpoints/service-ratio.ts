@@ -32,6 +32,14 @@ const drift = 8;
 /** This many runs are remembered for the whole half-life. Fewer runs are forgotten sooner, and the endpoint is tried again. */
 const provenRuns = 20;
 
+/** Starts with trust in the promises. */
+export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
+  return new RatioFilter(halfLifeMs);
+}
+
+/** No promise of any content. */
+const nothing: ReadonlyMap<string, never> = new Map<string, never>();
+
 /**
  * A Kalman filter of one number, the logarithm of the factor, up to a factor of 1,000. Half of it is forgotten in `halfLifeMs`. It starts
  * with trust in the promise, learns the variance of runs, and restarts after an outlier or a drift (E. S. Page 1954, "Continuous inspection
@@ -41,86 +49,101 @@ const provenRuns = 20;
  * An endpoint that learns from its own runs corrects its promises by the same runs. Charged with both corrections it would seem to take the
  * square of its slowness, and with few requests there the error would not be noticed.
  */
-export function serviceRatio(halfLifeMs = 30_000): ServiceRatio {
-  let log = 0;
-  let noted = 0;
-  let runs = 0;
-  let doubt = promiseVariance;
-  let variance = firstVariance;
-  let up = 0;
-  let down = 0;
+class RatioFilter implements ServiceRatio {
+  readonly #halfLifeMs: number;
+  #log = 0;
+  #noted = 0;
+  #runs = 0;
+  #doubt = promiseVariance;
+  #variance = firstVariance;
+  #up = 0;
+  #down = 0;
   /**
    * Growth of the promises of each content since the last run, as a logarithm. An endpoint that slows down raises all promises by the same
-   * factor; the largest counts.
+   * factor; the largest counts. Undefined before the first.
    */
-  const grown = new Map<string, number>();
+  #grown: Map<string, number> | undefined;
   /** The most of them that is growth, and the least that is shrinking; 0 for none. */
-  let most = 0;
-  let least = 0;
-  /** The last growth of each content, and its time. */
-  const last = new Map<string, { readonly factor: number; readonly atMs: number }>();
-  const faded = (nowMs: number): number => {
-    if (log === 0) return 0;
-    const halfMs = halfLifeMs * (log > 1 ? 1 : Math.min(1, Math.max(0.1, runs / provenRuns)));
-    return log * 0.5 ** (Math.max(0, nowMs - noted) / halfMs);
-  };
+  #most = 0;
+  #least = 0;
+  /** The last growth of each content, and its time. Undefined before the first. */
+  #last: Map<string, { readonly factor: number; readonly atMs: number }> | undefined;
+
+  constructor(halfLifeMs: number) {
+    this.#halfLifeMs = halfLifeMs;
+  }
+
+  #faded(nowMs: number): number {
+    if (this.#log === 0) return 0;
+    const share = this.#log > 1 ? 1 : Math.min(1, Math.max(0.1, this.#runs / provenRuns));
+    return this.#log * 0.5 ** (Math.max(0, nowMs - this.#noted) / (this.#halfLifeMs * share));
+  }
+
   /** The part of the observed factor that newer promises do not include yet. Promises that moved the other way change nothing. */
-  const left = (nowMs: number): number => {
-    const log = faded(nowMs);
-    return log > 0 ? Math.max(0, log - most) : Math.min(0, log - least);
-  };
-  return {
-    seen(tookMs, madeMs, nowMs, sentAtMs = nowMs, of = "") {
-      if (!(tookMs > 0) || !(madeMs > 0)) return;
-      const before = left(nowMs);
-      const { factor, atMs } = last.get(of) ?? { factor: 1, atMs: -Infinity };
-      const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
-      if (grown.size > 0) grown.clear();
-      most = least = 0;
-      // Differences below a millisecond say nothing about an endpoint, and short runs say nothing about long ones.
-      const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
-      const noise = 1 / (promisedMs + 1) ** 2;
-      const deviation = away / Math.sqrt(variance + noise);
-      up = Math.max(0, up + deviation - 0.5);
-      down = Math.max(0, down - deviation - 0.5);
-      const drifted = up > drift || down > drift;
-      const changed = Math.abs(deviation) > outlying || drifted;
-      if (changed) {
-        runs = 0;
-        doubt = promiseVariance;
-        // The old variance was part of the change: with it new runs would count little for dozens of runs.
-        if (drifted) variance = firstVariance;
-        up = 0;
-        down = 0;
-      } else {
-        const seen = Math.max(0, away ** 2 - noise);
-        variance = Math.max(leastVariance, variance + (seen - variance) / Math.min(longRuns, runs + 4));
-      }
-      const gain = doubt / (doubt + variance + noise);
-      doubt = (1 - gain) * doubt + variance / longRuns ** 2;
-      runs++;
-      // A run far slower than promised is believed at once; a faster one has to repeat.
-      const weight = changed && away > 1 ? 0.7 : gain;
-      log = Math.max(-3, Math.min(6.9, before + weight * away));
-      noted = nowMs;
-    },
-    promised(factor, nowMs, of = "") {
-      if (!(factor > 0) || factor === 1) return;
-      grown.set(of, (grown.get(of) ?? 0) + Math.log(factor));
-      forgetFirst(grown);
-      most = Math.max(0, ...grown.values());
-      least = Math.min(0, ...grown.values());
-      last.delete(of);
-      last.set(of, { factor, atMs: nowMs });
-      forgetFirst(last);
-    },
-    ratio: (nowMs) => Math.exp(left(nowMs)),
-    remember(ratio, ageMs, nowMs) {
-      if (!(ratio > 0)) return;
-      log = Math.max(-3, Math.min(6.9, Math.log(ratio))) * 0.5 ** (Math.max(0, ageMs) / halfLifeMs);
-      noted = nowMs;
-    },
-  };
+  #left(nowMs: number): number {
+    const log = this.#faded(nowMs);
+    return log > 0 ? Math.max(0, log - this.#most) : Math.min(0, log - this.#least);
+  }
+
+  seen(tookMs: number, madeMs: number, nowMs: number, sentAtMs: number = nowMs, of = ""): void {
+    if (!(tookMs > 0) || !(madeMs > 0)) return;
+    const before = this.#left(nowMs);
+    const { factor, atMs } = (this.#last ?? nothing).get(of) ?? { factor: 1, atMs: -Infinity };
+    const promisedMs = sentAtMs < atMs ? madeMs * factor : madeMs;
+    this.#grown?.clear();
+    this.#most = this.#least = 0;
+    // Differences below a millisecond say nothing about an endpoint, and short runs say nothing about long ones.
+    const away = Math.log((tookMs + 1) / (promisedMs + 1)) - before;
+    const noise = 1 / (promisedMs + 1) ** 2;
+    const deviation = away / Math.sqrt(this.#variance + noise);
+    this.#up = Math.max(0, this.#up + deviation - 0.5);
+    this.#down = Math.max(0, this.#down - deviation - 0.5);
+    const drifted = this.#up > drift || this.#down > drift;
+    const changed = Math.abs(deviation) > outlying || drifted;
+    if (changed) {
+      this.#runs = 0;
+      this.#doubt = promiseVariance;
+      // The old variance was part of the change: with it new runs would count little for dozens of runs.
+      if (drifted) this.#variance = firstVariance;
+      this.#up = 0;
+      this.#down = 0;
+    } else {
+      const seen = Math.max(0, away ** 2 - noise);
+      const next = this.#variance + (seen - this.#variance) / Math.min(longRuns, this.#runs + 4);
+      this.#variance = Math.max(leastVariance, next);
+    }
+    const gain = this.#doubt / (this.#doubt + this.#variance + noise);
+    this.#doubt = (1 - gain) * this.#doubt + this.#variance / longRuns ** 2;
+    this.#runs++;
+    // A run far slower than promised is believed at once; a faster one has to repeat.
+    const weight = changed && away > 1 ? 0.7 : gain;
+    this.#log = Math.max(-3, Math.min(6.9, before + weight * away));
+    this.#noted = nowMs;
+  }
+
+  promised(factor: number, nowMs: number, of = ""): void {
+    if (!(factor > 0) || factor === 1) return;
+    const grown = (this.#grown ??= new Map());
+    const last = (this.#last ??= new Map());
+    grown.set(of, (grown.get(of) ?? 0) + Math.log(factor));
+    forgetFirst(grown);
+    this.#most = Math.max(0, ...grown.values());
+    this.#least = Math.min(0, ...grown.values());
+    last.delete(of);
+    last.set(of, { factor, atMs: nowMs });
+    forgetFirst(last);
+  }
+
+  ratio(nowMs: number): number {
+    return Math.exp(this.#left(nowMs));
+  }
+
+  remember(ratio: number, ageMs: number, nowMs: number): void {
+    if (!(ratio > 0)) return;
+    const log = Math.max(-3, Math.min(6.9, Math.log(ratio)));
+    this.#log = log * 0.5 ** (Math.max(0, ageMs) / this.#halfLifeMs);
+    this.#noted = nowMs;
+  }
 }
 
 /** The most offers of one endpoint whose last promise is kept, and the most contents whose growth is kept. The oldest are dropped. */
@@ -133,13 +156,24 @@ function forgetFirst(promises: Map<string, unknown>): void {
   }
 }
 
-/**
- * Compares each list of offers of an endpoint with its previous promises. Returns the median factor over all offers, without queues; 1 if
- * none was offered before. A model and its versions are polled separately and offer the same runs, which count once.
- */
-export function promiseGrowth(): (offers: readonly Offer[]) => number {
-  const last = new Map<string, number>();
-  return (offers) => {
+/** Growth of the promises of an endpoint. */
+export interface PromiseGrowth {
+  /** The median factor of offers over the previous ones of the same runs, without queues; 1 if none was offered before. */
+  factor(offers: readonly Offer[]): number;
+}
+
+/** Starts without promises. */
+export function promiseGrowth(): PromiseGrowth {
+  return new LastPromises();
+}
+
+/** A model and its versions are polled separately and offer the same runs, which count once. */
+class LastPromises implements PromiseGrowth {
+  /** Undefined before the first. */
+  #last: Map<string, number> | undefined;
+
+  factor(offers: readonly Offer[]): number {
+    const last = (this.#last ??= new Map());
     const factors: number[] = [];
     for (const offer of offers) {
       const key = keyOf(offer);
@@ -151,7 +185,7 @@ export function promiseGrowth(): (offers: readonly Offer[]) => number {
     forgetFirst(last);
     factors.sort((a, b) => a - b);
     return factors[Math.floor(factors.length / 2)] ?? 1;
-  };
+  }
 }
 
 const runMs = ({ completionMs, queueMs }: Offer): number => meanOf(completionMs) - queueMs;

@@ -16,15 +16,20 @@ export interface SlowStart {
 
 /** Starts with an endpoint that takes its full share. */
 export function slowStart(): SlowStart {
-  let sinceMs = -Infinity;
-  return {
-    begin(nowMs) {
-      sinceMs = nowMs;
-    },
-    chargeMs(underWay, serviceMs, nowMs) {
-      if (underWay === 0 || nowMs - sinceMs >= windowMs) return 0;
-      const ratio = Math.max(leastRatio, (nowMs - sinceMs) / windowMs);
-      return underWay * serviceMs * (1 / ratio - 1);
-    },
-  };
+  return new ShareSince();
+}
+
+class ShareSince implements SlowStart {
+  #sinceMs = -Infinity;
+
+  begin(nowMs: number): void {
+    this.#sinceMs = nowMs;
+  }
+
+  chargeMs(underWay: number, serviceMs: number, nowMs: number): number {
+    const passedMs = nowMs - this.#sinceMs;
+    if (underWay === 0 || passedMs >= windowMs) return 0;
+    const ratio = Math.max(leastRatio, passedMs / windowMs);
+    return underWay * serviceMs * (1 / ratio - 1);
+  }
 }
