@@ -64,6 +64,8 @@ export interface GuardTimes {
  * all requests wait.
  */
 const farOut = 2;
+/** Runs here that end before the latest time of a request that gave up its turn: its own, and two that come to their latest time with it. */
+const runsToLast = 3;
 /** A request counts as lost after this many times its longest likely duration. */
 const lostOut = 4;
 /** The shortest time after which a request counts as lost, in milliseconds. */
@@ -121,7 +123,8 @@ export function guardFor(
   const startedMs = clock.nowMs();
   const queuedMs = work.queueMs(startedMs);
   const { allHereMs } = arrivals;
-  const lastTurnMs = (): number => Math.max(allHereMs, startedMs + arrivals.longestHereMs);
+  const runsMs = runsToLast * Math.max(0, atPlanMs - queuedMs);
+  const lastTurnMs = (): number => Math.max(allHereMs, startedMs + arrivals.longestHereMs - runsMs);
   const longerMs = (): number => work.queueMs(clock.nowMs()) - queuedMs;
   return {
     latestMs,
@@ -135,8 +138,8 @@ export function guardFor(
     device: (nowMs, runMs) =>
       strained(work.fills(nowMs) ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio()),
     freeMs: (nowMs) => work.freeMs(nowMs),
-    // A request that gave up its turn for others begins at the latest after the longest time that a recent request would have taken without
-    // any offloading: the worst answer stays near the worst of such a device. With its own time as the bound, each request of a burst
+    // A request that gave up its turn for others is answered at the latest after the longest time that a recent request would have taken
+    // without any offloading: the worst answer stays near the worst of such a device. With its own time as the bound, each request of a burst
     // whose link becomes slower takes the device from those that wait behind it.
     waiting: (nowMs) => (nowMs < lastTurnMs() ? work.waiting() : undefined),
     standBy: (ask) => work.standBy(ask),

@@ -500,7 +500,8 @@ describe("guardWatch", () => {
   });
 
   it("gives its turn up for others until it would be later than the latest on a device where all requests run", () => {
-    const backUp: Leg = { ...staying, id: "local", holdsMs: 100 };
+    const predicted = { ...staying.predicted, completionMs: certain(20) };
+    const backUp: Leg = { ...staying, id: "local", holdsMs: 100, predicted };
     const rhythm = deviceDemand();
     for (const atMs of [0, 10]) {
       rhythm.seen(atMs);
@@ -518,11 +519,12 @@ describe("guardWatch", () => {
     });
     expect(times.waiting?.(300)).toEqual({ runs: 0, ms: 0 });
     expect(times.waiting?.(310)).toBeUndefined();
-    // A burst that goes on: the next one would take 370 ms, so the first may wait as long.
+    // A burst that goes on: the last one would take 460 ms, so the first may wait as long, less three runs of 20 ms.
     rhythm.seen(40);
-    expect(rhythm.longestHereMs).toBe(370);
-    expect(times.waiting?.(369)).toEqual({ runs: 0, ms: 0 });
-    expect(times.waiting?.(370)).toBeUndefined();
+    rhythm.seen(50);
+    expect(rhythm.longestHereMs).toBe(460);
+    expect(times.waiting?.(399)).toEqual({ runs: 0, ms: 0 });
+    expect(times.waiting?.(400)).toBeUndefined();
     // Long after it only its own time counts again.
     for (let atMs = 2000; atMs < 2000 + 32 * 200; atMs += 200) rhythm.seen(atMs);
     expect(rhythm.longestHereMs).toBe(100);
