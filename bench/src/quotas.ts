@@ -30,6 +30,8 @@ import { Connection } from "./load/connection.ts";
 import type { FarmOrder } from "./route/farm-process.ts";
 
 const instances = 2;
+/** The model of the servers of `route/farm-process.ts`: it takes the time that a request names. */
+const model = "work";
 const runMs = 200;
 /** A run of the part that measures the rate: short, so that the instances are never what is short. */
 const shortMs = 1;
@@ -66,7 +68,7 @@ function messageOf({ key, workMs }: Load): readonly [string, Buffer] {
   const body = Buffer.from(
     JSON.stringify({ inputs: [{ name: "x", datatype: "FP64", shape: [1], data: [workMs] }] }),
   );
-  const head = `POST /v2/models/work/infer HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\nlongshore-account: 1\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
+  const head = `POST /v2/models/${model}/infer HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\nlongshore-account: 1\r\ncontent-type: application/json\r\ncontent-length: ${body.byteLength}\r\n\r\n`;
   return [head, body];
 }
 

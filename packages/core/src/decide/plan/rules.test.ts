@@ -263,7 +263,7 @@ const steps = (most: number) =>
     minLength: estimateSize,
     maxLength: estimateSize,
   });
-/** What a link, a device and the price of a second run may be. */
+/** Random links, devices and prices of a second run. */
 const choices = fc.record({
   local: fc.double({ min: 0.1, max: 8, noNaN: true }),
   queueMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 500, noNaN: true })),

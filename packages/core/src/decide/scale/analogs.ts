@@ -1,5 +1,5 @@
 /*
- * What followed when requests came like this before.
+ * A forecast of arrivals from similar situations of the past.
  *
  * A fitted line follows a crowd that grows, and cannot know that crowds here end after some minutes; an error that is kept as one spread is too
  * wide after a burst and too narrow before one. So each window is kept with its situation, the trends over a minute and over five minutes and

@@ -59,7 +59,7 @@ export interface EndpointLegs {
   ended(answeredAtMs?: number): void;
 }
 
-/** What an endpoint reports of itself. */
+/** Takes the load, the refusals and the offers that an endpoint reports. */
 export interface EndpointReports {
   /** Records a load report from a message that was under way for `delayMs`. */
   load(load: LoadReport, nowMs: number, delayMs: number): void;
@@ -86,7 +86,7 @@ export interface EndpointOutcomes {
   abandoned(error: LongshoreError, nowMs: number, surely: boolean): void;
 }
 
-/** What second runs beside an endpoint cost. */
+/** The record from which the price of a second run beside an endpoint follows. */
 export interface EndpointTries {
   /** The record of second runs, from which their price follows. */
   readonly books: Tries;
@@ -137,7 +137,7 @@ export interface EndpointState {
 type Changed = (id: EndpointId, link: boolean) => void;
 
 /**
- * What the parts of one state share. The parts are classes: a picker follows ten thousand endpoints, and objects with closures of their own
+ * The beliefs that the parts of one state share. The parts are classes: a picker follows ten thousand endpoints, and objects with closures of their own
  * take several times the memory.
  */
 class Beliefs {

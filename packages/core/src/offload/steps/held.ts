@@ -13,7 +13,7 @@ export interface HeldCrossing {
   /** The variant it belongs to; undefined at `start`, where all variants are open. */
   readonly variant: string | undefined;
   readonly tensors: Tensors;
-  /** What is still arriving and not yet among the tensors. */
+  /** The inputs that are still arriving and not yet among the tensors. */
   readonly arriving?: ArrivingCrossing;
   readonly bytes: number;
   readonly features: Features;
