@@ -81,6 +81,14 @@ describe("a connection", () => {
     expect(early.written).toBeUndefined();
   });
 
+  it("says in words that the server closed it before an answer", async () => {
+    const closing = await peer((socket) => socket.once("data", () => socket.end()));
+    await expect(textOf(closing)).rejects.toMatchObject({
+      reason: "no-answer",
+      message: expect.stringContaining("did not answer: connection closed"),
+    });
+  });
+
   it("reads a reply in any pieces, and is used again", async () => {
     const reply = `HTTP/1.1 102 Processing\r\n\r\n${ok("whole", "x-a: b\r\n")}`;
     const connections = new Set<number>();
