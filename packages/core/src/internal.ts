@@ -194,6 +194,7 @@ export {
   brokenBody,
   canBegin,
   chunksOf,
+  followedCheck,
   type KeptBody,
   keptBody,
   readParts,

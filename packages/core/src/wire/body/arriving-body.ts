@@ -3,8 +3,11 @@ import type { StreamBody } from "./body.ts";
 
 /** Bytes that may wait between a connection and the reader of a body before the connection is to pause. */
 export const waitingBytes = 262_144;
-/** The memory for all of a longer body is taken when this much has arrived: announcing megabytes costs a sender nothing. */
-const firstBytes = 65_536;
+/**
+ * The memory for all of a longer body is taken when this much has arrived: announcing megabytes costs a sender nothing. A first read
+ * has a head before the body, so this is less than a read's 64 KiB: the second one then goes to its place.
+ */
+const firstBytes = 32_768;
 /** Chunks of at most this size are copied together while they wait: a separate chunk takes hundreds of bytes more. */
 const dropBytes = 512;
 /** Size of a buffer for such chunks. */

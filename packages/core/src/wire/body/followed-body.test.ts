@@ -1,7 +1,9 @@
 import { crc32 } from "node:zlib";
 import { expect, it } from "vitest";
+import { ArrivingBody } from "./arriving-body.ts";
 import type { StreamBody } from "./body.ts";
-import { followedByChecksum, withoutChecksum } from "./followed-body.ts";
+import { followedByChecksum, followedCheck, withoutChecksum } from "./followed-body.ts";
+import { readBody } from "./read-body.ts";
 
 const bytes = Uint8Array.from({ length: 50 }, (_, index) => index);
 
@@ -36,7 +38,7 @@ it.each([1, 3, 8, 50, 58, 100])(
       const sent = followedByChecksum(streamOf(all, size), length, crc32);
       const on = await allOf(sent);
       expect(on.byteLength).toBe(sent.byteLength);
-      const back = withoutChecksum(streamOf(on, size), crc32, "the body");
+      const back = withoutChecksum(streamOf(on, size), followedCheck(on.byteLength, crc32, "the body"));
       expect(back.byteLength).toBe(length);
       expect(await allOf(back)).toEqual(all);
     }
@@ -50,17 +52,44 @@ it("no reader gets the end of a body with a flipped bit, in it or in the checksu
     flipped[bit >> 3]! ^= 1 << (bit & 7);
     let read = 0;
     const reading = async (): Promise<void> => {
-      for await (const piece of withoutChecksum(streamOf(flipped, 7), crc32, "the body").read())
-        read += piece.byteLength;
+      const check = followedCheck(flipped.byteLength, crc32, "the body");
+      for await (const piece of withoutChecksum(streamOf(flipped, 7), check).read()) read += piece.byteLength;
     };
     await expect(reading()).rejects.toMatchObject({ reason: "checksum-mismatch", retryable: true });
     expect(read).toBeLessThan(50);
   }
 });
 
+it("is checked in its place while it arrives there, and refused with a flipped bit", async () => {
+  const body = Uint8Array.from({ length: 100_000 }, (_, index) => index * 31);
+  const sent = await allOf(followedByChecksum(streamOf(body, 65_536), body.byteLength, crc32));
+  for (const flip of [undefined, 5, 70_000, sent.byteLength - 1]) {
+    const came = sent.slice();
+    if (flip !== undefined) came[flip]! ^= 4;
+    const arriving = new ArrivingBody({
+      byteLength: came.byteLength,
+      pause: () => undefined,
+      resume: () => undefined,
+    });
+    const check = followedCheck(came.byteLength, crc32, "the body");
+    const reading = readBody(arriving.body, { maxBytes: came.byteLength, check });
+    arriving.came(came.subarray(0, 40_000));
+    for (let at = 40_000; at < came.byteLength;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const { room } = arriving;
+      const bytes = Math.min(45_000, came.byteLength - at);
+      room?.set(came.subarray(at, at + bytes));
+      arriving.filled(bytes);
+      at += bytes;
+    }
+    if (flip === undefined) expect((await reading).subarray(0, check.byteLength)).toEqual(body);
+    else await expect(reading).rejects.toMatchObject({ reason: "checksum-mismatch" });
+  }
+});
+
 it("refuses a body that is too short for its checksum, or has no length", () => {
   for (const byteLength of [7, undefined])
-    expect(() => withoutChecksum({ ...streamOf(bytes, 7), byteLength }, crc32, "the body")).toThrow(
+    expect(() => followedCheck(byteLength, crc32, "the body")).toThrow(
       expect.objectContaining({ reason: "checksum-mismatch" }) as Error,
     );
 });

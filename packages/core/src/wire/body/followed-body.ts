@@ -1,4 +1,4 @@
-import { checksumDamage, checksumText, type Crc32 } from "../protocol/index.ts";
+import { type BodyCheck, checksumDamage, checksumText, type Crc32 } from "../protocol/index.ts";
 import type { StreamBody } from "./body.ts";
 
 /**
@@ -22,8 +22,9 @@ export function followedByChecksum(
   async function* read(): AsyncIterable<Uint8Array> {
     let value = 0;
     for await (const chunk of body.read()) {
-      value = crc32(chunk, value);
+      // Sent first: its receiver works on it meanwhile. It stays as it is until the next one is read.
       yield chunk;
+      value = crc32(chunk, value);
     }
     yield new TextEncoder().encode(checksumText(value));
   }
@@ -40,34 +41,57 @@ export function followedByChecksum(
   };
 }
 
+/** The check of a body that its checksum follows. */
+export interface FollowedCheck extends Pick<BodyCheck, "add" | "finish"> {
+  /** Length of the body without the digits. */
+  readonly byteLength: number;
+}
+
 /**
- * The body without the digits that follow it. `read` throws `checksum-mismatch` instead of giving the end of a body that does not
- * fit them. This throws it for a body without a length, or one that is too short.
+ * The check of a body with the digits that follow it. It throws `checksum-mismatch` for a body without a length, or one that is too
+ * short.
  *
+ * @param byteLength Length of the body and the digits.
  * @param what The body, at the beginning of an error's message.
  */
+export function followedCheck(byteLength: number | undefined, crc32: Crc32, what: string): FollowedCheck {
+  const bodyBytes = (byteLength ?? 0) - digits;
+  if (bodyBytes < 0) throw checksumDamage(what);
+  let value = 0;
+  let passed = 0;
+  let told = "";
+  return {
+    byteLength: bodyBytes,
+    add(bytes) {
+      const own = bytes.subarray(0, Math.max(0, bodyBytes - passed));
+      passed += bytes.byteLength;
+      value = crc32(own, value);
+      if (own.byteLength < bytes.byteLength) told += String.fromCharCode(...bytes.subarray(own.byteLength));
+    },
+    finish() {
+      if (passed !== bodyBytes + digits || told !== checksumText(value)) throw checksumDamage(what);
+    },
+  };
+}
+
+/** The body without the digits that follow it. `read` throws the error of `check` instead of giving the end of a damaged body. */
 export function withoutChecksum(
   body: StreamBody,
-  crc32: Crc32,
-  what: string,
+  check: FollowedCheck,
 ): StreamBody & { readonly byteLength: number } {
-  const byteLength = (body.byteLength ?? 0) - digits;
-  if (byteLength < 0) throw checksumDamage(what);
+  const { byteLength } = check;
   async function* read(): AsyncIterable<Uint8Array> {
-    let value = 0;
     let passed = 0;
-    let told = "";
     let end: Uint8Array | undefined;
     for await (const chunk of body.read()) {
+      check.add(chunk);
       const own = chunk.subarray(0, Math.min(chunk.byteLength, byteLength - passed));
       passed += own.byteLength;
-      value = crc32(own, value);
-      if (own.byteLength < chunk.byteLength) told += String.fromCharCode(...chunk.subarray(own.byteLength));
       // The chunk is only lent until the next one is read, and the end waits for its checksum.
       if (passed === byteLength && own.byteLength > 0) end = own.slice();
       else if (own.byteLength > 0) yield own;
     }
-    if (passed !== byteLength || told !== checksumText(value)) throw checksumDamage(what);
+    check.finish();
     if (end) yield end;
   }
   return { kind: "stream", byteLength, read };

@@ -1,4 +1,5 @@
 import { allSteps, inSteps, LongshoreError, steppedCopy } from "../../words/base/index.ts";
+import type { BodyCheck } from "../protocol/index.ts";
 import { bodyLength, type StreamBody, type WholeBody, type WireBody } from "./body.ts";
 
 /** How a body is read. */
@@ -16,6 +17,8 @@ export interface BodyOptions {
    * is read. Default: fresh memory.
    */
   readonly memory?: (byteLength: number) => ArrayBuffer;
+  /** Gets every byte as it comes and is finished after the last one, before the reader has any. Its error is the reader's. */
+  readonly check?: Pick<BodyCheck, "add" | "finish"> | undefined;
   /** Between the steps in which a long body of unknown length is put together. Default: that is done at once. */
   readonly pause?: () => Promise<void>;
 }
@@ -52,7 +55,11 @@ export function readParts({ parts, own }: WholeBody, options: BodyOptions): Uint
   const length = parts.reduce((total, part) => total + part.byteLength, 0);
   if (length > options.maxBytes) throw tooLarge(options.maxBytes);
   const [only] = parts;
-  const { headerLength = 0, lead = 0, arrived } = options;
+  const { headerLength = 0, lead = 0, arrived, check } = options;
+  if (check) {
+    for (const part of parts) check.add(part);
+    check.finish();
+  }
   if (only && own && parts.length === 1 && lead === 0 && (only.byteOffset + headerLength) % 8 === 0) {
     arrived?.(length);
     return only;
@@ -68,7 +75,7 @@ export function readParts({ parts, own }: WholeBody, options: BodyOptions): Uint
 }
 
 async function readKnown(body: StreamBody, length: number, options: BodyOptions): Promise<Uint8Array> {
-  const { lead = 0, arrived } = options;
+  const { lead = 0, arrived, check } = options;
   let taken: Uint8Array | undefined;
   const all = (): Uint8Array => (taken ??= aligned(length, options));
   let offset = 0;
@@ -76,12 +83,24 @@ async function readKnown(body: StreamBody, length: number, options: BodyOptions)
     if (offset + chunk.byteLength > length) throw mismatch(length, offset + chunk.byteLength);
     all().set(chunk, lead + offset);
     offset += chunk.byteLength;
+    check?.add(chunk);
     arrived?.(offset);
   };
-  if (body.into) await body.into(() => all().subarray(lead), arrived);
+  let checked = 0;
+  /** Reads the checksum's share of each piece while the next one is on its way. Before memory is taken, pieces lie elsewhere. */
+  const filled = (total: number): void => {
+    if (check && taken) {
+      check.add(taken.subarray(lead + checked, lead + total));
+      checked = total;
+    }
+    arrived?.(total);
+  };
+  if (body.into) await body.into(() => all().subarray(lead), check ? filled : arrived);
   else if (body.each) await body.each(take);
   else for await (const chunk of body.read()) take(chunk);
   if (!body.into && offset !== length) throw mismatch(length, offset);
+  if (body.into && checked < length) check?.add(all().subarray(lead + checked));
+  check?.finish();
   return all();
 }
 
@@ -92,8 +111,10 @@ async function readUnknown(body: StreamBody, options: BodyOptions): Promise<Uint
     length += chunk.byteLength;
     if (length > options.maxBytes) throw tooLarge(options.maxBytes);
     chunks.push(chunk);
+    options.check?.add(chunk);
     options.arrived?.(length);
   }
+  options.check?.finish();
   const { headerLength = 0, lead = 0, pause } = options;
   const buffer = aligned(length, { headerLength, lead });
   const work = join(buffer, lead, chunks);

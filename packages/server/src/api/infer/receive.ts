@@ -5,7 +5,6 @@ import {
   type ModelDescription,
   readBody,
   type Tensors,
-  type WireBody,
   type WireForm,
 } from "@longshore/core";
 import {
@@ -14,7 +13,7 @@ import {
   bodyLength,
   checksumAfter,
   checksumHeader,
-  chunksOf,
+  followedCheck,
   bodyOf,
   headerLengthOf,
   type IncomingMessage,
@@ -189,7 +188,7 @@ function pauseOf({ clock }: Reading, { call }: IncomingRequest): () => Promise<v
   return () => turnWhileWanted(clock, call.abort, "decode");
 }
 
-/** The checksum of a body over HTTP; undefined if its sender stated none. */
+/** The checksum in the header of a body over HTTP; undefined if its sender stated none. */
 function checkOf({ bodies: { crc32 } }: Reading, { request }: IncomingRequest): BodyCheck | undefined {
   return request.message || isFollowed(request) ? undefined : bodyCheck(request.headers, whatBody, crc32);
 }
@@ -199,16 +198,6 @@ const whatBody = "the body of the request";
 /** Whether the digits of the checksum follow the body. */
 const isFollowed = ({ headers }: IncomingRequest["request"]): boolean =>
   headers[checksumHeader] === checksumAfter;
-
-/** The body, without a checksum that follows it. */
-function bodyIn({ bodies: { crc32 } }: Reading, { request }: IncomingRequest): WireBody {
-  const { body } = request;
-  if (!isFollowed(request)) return body;
-  const read = (): AsyncIterable<Uint8Array> => chunksOf(body);
-  const stream =
-    body.kind === "stream" ? body : ({ kind: "stream", byteLength: bodyLength(body), read } as const);
-  return withoutChecksum(stream, crc32, whatBody);
-}
 
 /** Reads the JSON of a message that may be forwarded. The rest is kept as it arrives. */
 async function receiveHead(
@@ -266,17 +255,21 @@ export function receive(
   const binary = sentOn ? message?.binary?.() : undefined;
   if (binary) return receiveHead(api, incoming, binary.body, binary.body.byteLength, binary.headerLength);
   if (message) return receiveMessage(api, message);
-  const body = bodyIn(api, incoming);
+  const { body } = request;
   const length = bodyLength(body);
   const headerLength = headerLengthOf(request.headers);
+  const followed = isFollowed(request) ? followedCheck(length, api.bodies.crc32, whatBody) : undefined;
   if (sentOn && headerLength && length && length > atOnceBytes && body.kind === "stream") {
-    return receiveHead(api, incoming, body, length, headerLength);
+    if (!followed) return receiveHead(api, incoming, body, length, headerLength);
+    return receiveHead(api, incoming, withoutChecksum(body, followed), followed.byteLength, headerLength);
   }
   const raw = headerLength === 0;
   const input = raw ? rawInput(description) : undefined;
+  const lead = input ? rawLead(input) : 0;
   // A body that does not fit now is refused at its start. But the reservation grows with the bytes that arrive. Otherwise a few senders
   // that announce much and send little would keep all others out.
-  const most = Math.min(length ?? limits.maxBodyBytes, limits.maxBodyBytes);
+  const maxBytes = limits.maxBodyBytes + (followed ? (length ?? 0) - followed.byteLength : 0);
+  const most = Math.min(length ?? maxBytes, maxBytes);
   budget.check(length === undefined ? 0 : most);
   const held = budget.reserve(Math.min(most, ahead));
   const check = checkOf(api, incoming);
@@ -292,9 +285,8 @@ export function receive(
     held[Symbol.dispose]();
     throw thrown;
   };
-  const parsed = (buffer: Uint8Array): Received | Promise<Received> => {
-    check?.add(input ? buffer.subarray(rawLead(input)) : buffer);
-    check?.finish();
+  const parsed = (bytes: Uint8Array): Received | Promise<Received> => {
+    const buffer = followed ? bytes.subarray(0, lead + followed.byteLength) : bytes;
     const reading = input
       ? rawRequest(buffer, input, description)
       : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, incoming), heads);
@@ -306,13 +298,13 @@ export function receive(
       held.grow(Math.min(most, bytes + ahead));
       tell?.(bytes);
     };
-    const lead = input ? rawLead(input) : 0;
     // Fields are assigned one by one, since this runs for every small request.
     const reads: Writable<BodyOptions> = {
-      maxBytes: limits.maxBodyBytes,
+      maxBytes,
       headerLength: headerLength ?? 0,
       lead,
       arrived,
+      check: check ?? followed,
     };
     if (isPooled) reads.memory = (byteLength) => (kept = pool.take(byteLength));
     else reads.pause = pauseOf(api, incoming);
