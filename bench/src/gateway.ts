@@ -11,6 +11,7 @@ import {
   quantile,
   type Row,
 } from "./harness.ts";
+import { addedRatio } from "./added-ratio.ts";
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 import { meanRequest, type PreparedRequest } from "./mean-request.ts";
@@ -157,11 +158,11 @@ function summarise(
   subjects: readonly Subject[],
   say: BenchContext["say"],
   draw: () => number,
-  notRun: readonly string[],
+  notRun: string[],
 ): Measured {
   const figures: Record<string, number> = {};
   const rows: Row[] = [];
-  const [direct] = subjects;
+  const [direct, ours, theirs] = subjects;
   for (const name of names) {
     for (const one of subjects) {
       const all = one.times[name].flat();
@@ -201,12 +202,31 @@ function summarise(
       figures[`${one.name}ThroughputRatio${name}`] = medianInterval(share, draw).median;
     }
   }
+  for (const name of direct && ours && theirs ? names : []) {
+    const p99 = (one: Subject | undefined): number[] =>
+      one?.times[name].map((times) => quantile(times, 0.99)) ?? [];
+    const compared = addedRatio({ direct: p99(direct), ours: p99(ours), theirs: p99(theirs) }, draw);
+    const { ratio, theirsMs, noiseMs, whole } = compared;
+    say(
+      `${name.padEnd(5)} p99 through the gateway over that through Envoy ${whole.median.toFixed(2)} (95 %: ${whole.low.toFixed(2)}..${whole.high.toFixed(2)})`,
+    );
+    figures[`wholeP99VsEnvoy${name}`] = whole.median;
+    if (ratio !== undefined) figures[`addedP99VsEnvoy${name}`] = ratio;
+    else
+      notRun.push(
+        `addedP99VsEnvoy${name}: Envoy adds ${theirsMs.toFixed(2)} ms, and direct rounds differ by ${noiseMs.toFixed(2)} ms`,
+      );
+  }
   return { figures, rows, notRun };
 }
 
 /**
  * The cost of a gateway on the way, beside Envoy as a plain proxy before the same servers: once all of them have served some
  * ten thousand requests, and when they have just started.
+ *
+ * `addedP99VsEnvoy` is the gateway's added p99 over Envoy's. It is left out unless Envoy's is above the interquartile range of the
+ * server's own p99 between rounds: a quotient of differences says nothing if its divisor is near zero or below. `wholeP99VsEnvoy`, p99
+ * through the gateway over p99 through Envoy, is always given.
  */
 export const bench: Bench = {
   name: "gateway",
