@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { type RunningPeer, startOwn } from "@longshore/conformance";
 import { type Bench, type BenchContext, type Measured, optionOf, quantile } from "./harness.ts";
 import type { Answer, CalledFunction, CountRequest } from "./footprint/gateway-process.ts";
+import { mechanismOf } from "./footprint/mechanisms.ts";
 import { Connection } from "./load/connection.ts";
 import { meanOfRow } from "./load/models.ts";
 import { meanRequest } from "./mean-request.ts";
@@ -18,6 +19,8 @@ const inRound = 300;
 /** Windows without a request: the count itself calls functions, too. */
 const emptyWindows = 10;
 const rounds = 7;
+/** Requests while allocations are sampled. */
+const sampled = 2000;
 /** One kB, as in `bench gateway`. */
 const floatsOf1k = 230;
 /** A function is part of a request if it runs in at least this share of them; timers and upkeep run more rarely. */
@@ -97,6 +100,7 @@ async function ask<K extends Answer["kind"]>(
 
 async function run({ args, say }: BenchContext): Promise<Measured> {
   const root = resolve(optionOf(args, "root") ?? fileURLToPath(new URL("../..", import.meta.url)));
+  const command = join(root, "packages", "longshore", "bin", "longshore.js");
   const folder = mkdtempSync(join(tmpdir(), "longshore-bench-footprint-"));
   const servers: RunningPeer[] = [];
   let child: ChildProcess | undefined;
@@ -105,7 +109,7 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
     mkdirSync(join(repository, "mean", "1"), { recursive: true });
     writeFileSync(join(repository, "mean", "1", "model.onnx"), meanOfRow());
     for (let index = 0; index < 2; index++)
-      servers.push(await startOwn({ repository, args: ["--log-level", "none"] }));
+      servers.push(await startOwn({ repository, command, args: ["--log-level", "none"] }));
     // Young memory large enough that nothing is collected within a round.
     const execArgv = ["--expose-gc", "--max-semi-space-size=256", "--min-semi-space-size=256"];
     const file = fileURLToPath(new URL("./footprint/gateway-process.js", import.meta.url));
@@ -129,22 +133,43 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
       await send(inRound);
       bytes.push((await ask(child, "bytes", "bytes")).bytes / inRound);
     }
+    await ask(child, "sample-bytes", "begun");
+    await send(sampled);
+    const { files } = await ask(child, "samples", "samples");
     connection.close();
     const calls = (of: readonly CalledFunction[]): number =>
       Math.round(of.reduce((sum, one) => sum + one.calls, 0));
-    const rows = [...new Set(usual.map(moduleOf))]
+    const modules = [...new Set(usual.map(moduleOf))]
       .map((module) => {
         const its = usual.filter((one) => moduleOf(one) === module);
         return { module, functions: its.length, calls: calls(its) };
       })
       .sort((one, other) => other.functions - one.functions);
-    for (const { module, functions: count, calls: called } of rows)
+    for (const { module, functions: count, calls: called } of modules)
       say(`${module.padEnd(28)} ${count} functions, ${called} calls`);
+    const shares = [...new Set(usual.map(({ url }) => mechanismOf(url)))].map((mechanism) => ({
+      mechanism,
+      functions: usual.filter(({ url }) => mechanismOf(url) === mechanism).length,
+      bytes:
+        files.filter(({ url }) => mechanismOf(url) === mechanism).reduce((sum, file) => sum + file.bytes, 0) /
+        sampled,
+    }));
+    for (const { mechanism, functions: count, bytes: made } of shares.sort(
+      (one, other) => other.functions - one.functions,
+    ))
+      say(`${mechanism.padEnd(48)} ${count} functions, ${(made / 1000).toFixed(1)} kB`);
     const figures = {
       functions: usual.length,
       calls: calls(usual),
       heapBytes: Math.round(quantile(bytes, 0.5)),
     };
+    const rows = usual.map((one) => ({
+      module: moduleOf(one),
+      function: one.name,
+      file: one.url,
+      at: one.at,
+      calls: one.calls,
+    }));
     return { figures, rows };
   } finally {
     child?.kill("SIGKILL");
@@ -155,7 +180,7 @@ async function run({ args, say }: BenchContext): Promise<Measured> {
 
 /**
  * The work of a warm gateway for one request of 1 kB: the functions that run, the number of calls, and the bytes of objects allocated.
- * Code of libraries and of Node.js is included.
+ * Code of libraries and of Node.js is included. Its rows are the functions.
  */
 export const bench: Bench = {
   name: "footprint",

@@ -2,12 +2,26 @@
  * A gateway in a process of its own, which tells what one request makes it do: `node gateway-process.js ROOT SERVER...` runs the
  * gateway of the checkout at ROOT before these servers. Its parent sends a `Question` and gets an answer of the same kind.
  */
+import type { HeapProfiler } from "node:inspector";
 import { Session } from "node:inspector/promises";
 import { pathToFileURL } from "node:url";
 import type * as longshore from "longshore";
 
 /** Begin to count, or report the count. */
-export type CountRequest = "count-calls" | "calls" | "stop-calls" | "count-bytes" | "bytes";
+export type CountRequest =
+  | "count-calls"
+  | "calls"
+  | "stop-calls"
+  | "count-bytes"
+  | "bytes"
+  | "sample-bytes"
+  | "samples";
+
+/** Bytes of objects that the functions of a file allocated, by samples. */
+export interface AllocatingFile {
+  readonly url: string;
+  readonly bytes: number;
+}
 
 /** A function that was called, and how often. */
 export interface CalledFunction {
@@ -23,7 +37,8 @@ export type Answer =
   | { readonly kind: "port"; readonly port: number }
   | { readonly kind: "begun" }
   | { readonly kind: "calls"; readonly functions: readonly CalledFunction[] }
-  | { readonly kind: "bytes"; readonly bytes: number };
+  | { readonly kind: "bytes"; readonly bytes: number }
+  | { readonly kind: "samples"; readonly files: readonly AllocatingFile[] };
 
 const [root = "", ...servers] = process.argv.slice(2);
 const entry = pathToFileURL(`${root}/packages/longshore/dist/index.js`).href;
@@ -32,6 +47,8 @@ const running = await gateway({ port: 0, dataClass: "public", id: "footprint", s
 const session = new Session();
 session.connect();
 let heldBytes = 0;
+/** Mean distance of two samples, in bytes. */
+const sampledBytes = 512;
 
 async function answerTo(question: CountRequest): Promise<Answer> {
   switch (question) {
@@ -61,7 +78,30 @@ async function answerTo(question: CountRequest): Promise<Answer> {
       return { kind: "begun" };
     case "bytes":
       return { kind: "bytes", bytes: process.memoryUsage().heapUsed - heldBytes };
+    case "sample-bytes":
+      await session.post("HeapProfiler.startSampling", {
+        samplingInterval: sampledBytes,
+        includeObjectsCollectedByMajorGC: true,
+        includeObjectsCollectedByMinorGC: true,
+      });
+      return { kind: "begun" };
+    case "samples": {
+      const { profile } = await session.post("HeapProfiler.stopSampling");
+      return { kind: "samples", files: bytesByFile(profile.head) };
+    }
   }
+}
+
+/** The bytes of each file, below a node of the tree of calls. Work without a file belongs to its caller's. */
+function bytesByFile(head: HeapProfiler.SamplingHeapProfileNode): AllocatingFile[] {
+  const found = new Map<string, number>();
+  const add = (node: HeapProfiler.SamplingHeapProfileNode, caller: string): void => {
+    const url = node.callFrame.url || caller;
+    found.set(url, (found.get(url) ?? 0) + node.selfSize);
+    for (const child of node.children) add(child, url);
+  };
+  add(head, "");
+  return Array.from(found, ([url, bytes]) => ({ url, bytes }));
 }
 
 function tell(answer: Answer): void {
