@@ -71,4 +71,16 @@ describe("serviceRatio", () => {
     service.seen(100, 100, 2, 0, "c");
     expect(service.ratio(2)).toBeCloseTo(1, 2);
   });
+
+  it("believes most of a run that is far slower than usual, and a quick one after it only if it repeats", () => {
+    const service = serviceRatio();
+    for (let run = 0; run < 20; run++) service.seen(60 * (run % 2 === 0 ? 0.9 : 1.1), 60, run * 500);
+    service.seen(480, 60, 10_000);
+    expect(service.ratio(10_000)).toBeGreaterThan(6);
+    service.seen(60, 60, 10_500);
+    expect(service.ratio(10_500)).toBeGreaterThan(2);
+    service.seen(60, 60, 11_000);
+    service.seen(60, 60, 11_500);
+    expect(service.ratio(11_500)).toBeLessThan(2);
+  });
 });

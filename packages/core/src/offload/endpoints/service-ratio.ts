@@ -27,6 +27,8 @@ const leastVariance = 0.1 ** 2;
 const longRuns = 100;
 /** A deviation by more standard deviations than this means a change, not another input. */
 const outlying = 4;
+/** Variance of the belief after a run that is far slower than promised: that run is nearly believed. A faster one has to repeat. */
+const jumpVariance = 1;
 /** Page's test: how many standard deviations of drift in one direction are a change, beyond half of one for each run. */
 const drift = 8;
 /** This many runs are remembered for the whole half-life. Fewer runs are forgotten sooner, and the endpoint is tried again. */
@@ -102,7 +104,7 @@ class RatioFilter implements ServiceRatio {
     const changed = Math.abs(deviation) > outlying || drifted;
     if (changed) {
       this.#runs = 0;
-      this.#doubt = promiseVariance;
+      this.#doubt = away > 1 ? jumpVariance : promiseVariance;
       // The old variance was part of the change: with it new runs would count little for dozens of runs.
       if (drifted) this.#variance = firstVariance;
       this.#up = 0;
@@ -115,9 +117,7 @@ class RatioFilter implements ServiceRatio {
     const gain = this.#doubt / (this.#doubt + this.#variance + noise);
     this.#doubt = (1 - gain) * this.#doubt + this.#variance / longRuns ** 2;
     this.#runs++;
-    // A run far slower than promised is believed at once; a faster one has to repeat.
-    const weight = changed && away > 1 ? 0.7 : gain;
-    this.#log = Math.max(-3, Math.min(6.9, before + weight * away));
+    this.#log = Math.max(-3, Math.min(6.9, before + gain * away));
     this.#noted = nowMs;
   }
 
