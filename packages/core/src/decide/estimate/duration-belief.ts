@@ -1,5 +1,8 @@
 import { type Estimate, estimateOf, estimateSize } from "../../words/estimate/index.ts";
 
+/** Fewer samples are filled up with others. */
+const leastSamples = 8;
+
 /** How durations are remembered. */
 export interface DurationBeliefOptions {
   /** Median of the prior, in milliseconds. */
@@ -44,16 +47,17 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
       return;
     }
     const about = { observedAtMs: newest, origin: "measured" as const };
+    cached = estimateOf(tookMs.length < leastSamples ? filledUp(about) : tookMs, about);
+  }
+  /** The few samples, among values that are narrower than the prior and wider than certainty. */
+  function filledUp(about: Pick<Estimate, "observedAtMs" | "origin">): readonly number[] {
     const samples = [...tookMs];
-    if (samples.length < 8) {
-      const sorted = samples.toSorted((a, b) => a - b);
-      const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? priorMs;
-      // Narrower than the prior, wider than certainty.
-      const filler = priorShape(median, Math.sqrt(priorFactor), about).values;
-      for (let index = 0; samples.length < 8; index++)
-        samples.push(filler[(index * 5 + 7) % estimateSize] ?? median);
-    }
-    cached = estimateOf(samples, about);
+    const sorted = samples.toSorted((a, b) => a - b);
+    const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? priorMs;
+    const filler = priorShape(median, Math.sqrt(priorFactor), about).values;
+    for (let index = 0; samples.length < leastSamples; index++)
+      samples.push(filler[(index * 5 + 7) % estimateSize] ?? median);
+    return samples;
   }
 
   function forgetOldest(): void {

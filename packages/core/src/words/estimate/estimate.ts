@@ -71,10 +71,10 @@ export function quantileOfSorted(sorted: Float64Array, ratio: number): number {
   return low + (high - low) * (position - below);
 }
 
-/** Mean of the belief. */
-export function meanOf(estimate: Estimate): number {
+/** Mean of the belief. Called several times for every request: an iterator would make an object of each value. */
+export function meanOf({ values }: Estimate): number {
   let total = 0;
-  for (const value of estimate.values) total += value;
+  for (let index = 0; index < estimateSize; index++) total += values[index] ?? 0;
   return total / estimateSize;
 }
 
