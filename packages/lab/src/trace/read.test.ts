@@ -107,6 +107,9 @@ it("reads arrivals from time stamps of fractions of a second", () => {
   expect(() => readArrivals("t", "1\nsoon\n")).toThrow(
     't, line 2: the instant should be a number, not "soon"',
   );
+  expect(() => readArrivals("t", "0\n\u001b[2J\n")).toThrow(
+    't, line 2: the instant should be a number, not "?[2J"',
+  );
   expect(() => readArrivals("t", "# none\n")).toThrow("t holds no arrival; each line states one");
   expect(() => readArrivals("t", "a\n")).toThrow(expect.objectContaining({ reason: "invalid-input" }));
 });

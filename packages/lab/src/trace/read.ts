@@ -3,6 +3,7 @@
  * understand with the number of the line.
  */
 import { LongshoreError } from "@longshore/core";
+import { printable } from "@longshore/core/internal";
 import { packetTrace, type RateEntry, rateTrace, type Trace } from "./trace.ts";
 
 /** Most lines a trace may have, so that a wrong file does not eat the memory. */
@@ -42,7 +43,7 @@ function unsorted(what: string, at: string, last: string): string {
 function numberOf(name: string, line: number, word: string | undefined, what: string): number {
   const value = word === undefined || word.trim() === "" ? NaN : Number(word);
   if (!Number.isFinite(value))
-    throw refuse(name, line, `${what} should be a number, not "${(word ?? "").slice(0, 40)}"`);
+    throw refuse(name, line, `${what} should be a number, not "${printable((word ?? "").slice(0, 40))}"`);
   return value;
 }
 

@@ -70,7 +70,16 @@ describe("longshore simulate", () => {
     const { code, said, noted } = await run(...plain, "--trace", "3mbit", ...words);
     expect(code, noted).toBe(0);
     expect(said).toContain("sum / oracle");
-    expect(noted).toContain("p95=1,energy=0.2 made small");
+    expect(noted).toContain("objective p95=1,energy=0.2, seed 1");
+  });
+
+  it("says that a file holds fewer arrivals than the requests that were asked for", async () => {
+    const few = join(folder, "few.csv");
+    await writeFile(few, "0\n1\n2\n");
+    const args = [...plain, "--trace", "3mbit", "--arrivals", few];
+    const noted = (await run(...args, "--requests", "60")).noted;
+    expect(noted).toContain("few.csv holds 3 arrivals, so no more than these of 60 requests are made");
+    expect((await run(...args, "--requests", "3")).noted).not.toContain("holds");
   });
 
   it("writes no figure of answers where nothing can be answered", async () => {

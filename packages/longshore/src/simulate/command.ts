@@ -83,7 +83,7 @@ export async function simulateCommand(
     );
   }
   io.note(
-    `${result.runs.length === 1 ? "1 replay" : `${result.runs.length} replays`}, ${scenario.objective ?? "latency"} made small, seed ${scenario.seed ?? 1}; energy is estimated${options.html === undefined ? "" : `; report: ${options.html}`}`,
+    `${result.runs.length === 1 ? "1 replay" : `${result.runs.length} replays`}, objective ${scenario.objective ?? "latency"}, seed ${scenario.seed ?? 1}; energy is estimated${options.html === undefined ? "" : `; report: ${options.html}`}`,
   );
   return 0;
 }

@@ -55,6 +55,10 @@ export async function runScenarioFile(scenario: ScenarioFile, notes: RunNotes): 
     for (const source of arrivals) {
       const { seed = 1, stretch = 1 } = scenario;
       const { name, arrivalsMs } = await arrivalsFrom(source, requests, seed, stretch);
+      if (scenario.requests !== undefined && arrivalsMs.length < requests)
+        notes.note(
+          `${name} holds ${arrivalsMs.length} arrivals, so no more than these of ${requests} requests are made`,
+        );
       const links = (endpoint: number): LinkTraces => {
         const found = own[endpoint] ?? trace;
         if (!found) throw new LongshoreError("internal", "resolve", "an endpoint without a link");
