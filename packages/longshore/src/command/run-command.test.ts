@@ -34,6 +34,14 @@ it("an empty text is no number of an option", async () => {
   expect(said).toContain("error: --drain-seconds wants a number of 0 or more, not ''");
 });
 
+it("a port that is no number is refused with the option that turns gRPC off", async () => {
+  const { said, io } = listening();
+  expect(await runCommand(["serve", ".", "--grpc-port", "false"], io)).toBe(2);
+  expect(said).toEqual([
+    "error: --grpc-port wants a whole number from 0 to 65535, not 'false'; --no-grpc-port turns gRPC off",
+  ]);
+});
+
 it.each([
   ["bogus", "there is no execution provider 'bogus'; there are cpu, cuda"],
   ["cpu,cpu", "each once"],

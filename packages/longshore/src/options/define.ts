@@ -22,7 +22,7 @@ export interface NumberReader {
   readonly whole: boolean;
 }
 
-function reader(name: string, least: number, most: number, whole: boolean): NumberReader {
+function reader(name: string, least: number, most: number, whole: boolean, hint = ""): NumberReader {
   const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
   const read = (text: string): number => {
     // An empty text, such as that of a variable that is not set, would be zero.
@@ -31,7 +31,7 @@ function reader(name: string, least: number, most: number, whole: boolean): Numb
       throw new CommanderError(
         2,
         "longshore.option",
-        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}, not '${text}'`,
+        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}, not '${text}'${hint}`,
       );
     return value;
   };
@@ -43,9 +43,9 @@ export function number(name: string, least: number, most: number = Infinity): Nu
   return reader(name, least, most, false);
 }
 
-/** Reads the number of a port. */
-export function port(name: string): NumberReader {
-  return reader(name, 0, 65_535, true);
+/** Reads the number of a port. `hint` ends the message about a wrong one. */
+export function port(name: string, hint?: string): NumberReader {
+  return reader(name, 0, 65_535, true, hint);
 }
 
 /** Adds examples to the help of a command. */

@@ -55,7 +55,7 @@ export function onlineOptions(command: Command, at: string): Command {
     .option(
       "--grpc-port <port>",
       "port for gRPC (default: the one after --port if it is free); 0 picks a free one",
-      port("grpc-port"),
+      port("grpc-port", "; --no-grpc-port turns gRPC off"),
     )
     .option("--no-grpc-port", "no gRPC")
     .addOption(

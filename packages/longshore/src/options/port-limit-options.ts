@@ -81,7 +81,8 @@ export function portLimits(options: PortLimitOptions): ConnectionOptions {
     maxConnections,
     ...(maxConnectionsPerAddress === undefined ? {} : { maxConnectionsPerAddress }),
     probeConnections,
-    headersTimeoutMs: options.headersSeconds * 1000,
+    // The headers are part of the request, and Node.js refuses a longer time for them.
+    headersTimeoutMs: Math.min(options.headersSeconds, options.requestSeconds) * 1000,
     requestTimeoutMs: options.requestSeconds * 1000,
     stallTimeoutMs: options.stallSeconds * 1000,
     replyTimeoutMs: options.replySeconds * 1000,
