@@ -53,6 +53,8 @@ export async function serveCommand(command: Command, io: CommandIo): Promise<Exi
   const pull = await pullOptionsOf(options, { from: options.join, option: "--join", connection: "join" });
   // The named model is this server's purpose, unless others run it or it waits for a load.
   const named = plain && options.modelControl === "none" ? opened.model : undefined;
+  // A folder of one model lies among others. Explicit control serves it with the models that its pipeline uses.
+  const only = named !== undefined && opened.folder !== undefined;
   const carbon = carbonOf(live);
   const beliefs = plain ? undefined : await beliefsOf(options, io);
   const start = async (listening: ListeningCallback): Promise<RunningServer> =>
@@ -76,6 +78,7 @@ export async function serveCommand(command: Command, io: CommandIo): Promise<Exi
       ...tritonServeOptions(options),
       ...repositoryServeOptions(options, io.environment),
       ...(named === undefined ? {} : { loadModels: [named, ...options.loadModel] }),
+      ...(only ? { modelControl: "explicit" } : {}),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       elsewhere: portsAt({ servers: behind, ...found }),
       unstatedRules: { dataClass: options.dataClass, leastTrust: "none", ...zonesOf(live.now()) },
@@ -98,9 +101,9 @@ export async function serveCommand(command: Command, io: CommandIo): Promise<Exi
   const server = await startedOrStopped(start, options, io);
   if (!server) return 0;
   const models = await server.engine.index();
-  const names = models.map(
-    (entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`,
-  );
+  const names = models
+    .filter(({ state }) => state !== "unloaded")
+    .map((entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`);
   const json = models.map(({ name, version, state }) => ({ name, version, state }));
   await serveUntilStopped(server, options, { key: "models", json, text: names.join(", ") || "none" }, io);
   await beliefs?.close();

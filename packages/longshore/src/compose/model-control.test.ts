@@ -4,8 +4,9 @@ import { manualClock, settle, tritonModels, writeModels } from "@longshore/testk
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { command } from "../../test/command.ts";
+import { runCommand } from "../command/run-command.ts";
 import { controlModels, missingModels } from "./model-control.ts";
 import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
 
@@ -441,6 +442,25 @@ pipeline: { steps: [{ id: s, model: inner, inputs: { INPUT0: x } }], outputs: { 
     expect(code).not.toBe(0);
     expect(notes).toMatch(/failed to load 'model'.*ONNX/s);
   });
+});
+
+it("a folder of one model is served without the models beside it", async () => {
+  const stop = new AbortController();
+  const said: string[] = [];
+  const ended = runCommand(["serve", join(folder, "identity_fp32"), "--port", "0", "--no-grpc-port"], {
+    out: (line) => void said.push(line),
+    note: () => undefined,
+    progress: () => undefined,
+    environment: {},
+    stop: stop.signal,
+  });
+  await vi.waitFor(() => expect(said.join("\n")).toMatch(/^models: identity_fp32 1$/m), 60_000);
+  const address = /http:\S+/.exec(said.join("\n"))?.[0] ?? "";
+  const status = async (model: string): Promise<number> =>
+    (await fetch(`${address}/v2/models/${model}`)).status;
+  expect([await status("identity_fp32"), await status("accumulate_int32")]).toEqual([200, 404]);
+  stop.abort();
+  expect(await ended).toBe(0);
 });
 
 describe("sequences over HTTP", () => {
