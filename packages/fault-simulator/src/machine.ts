@@ -27,11 +27,33 @@ export interface Machine {
   onDeath(told: () => void): Disposable;
 }
 
+/** A timer of a machine. A class, because a world makes thousands. */
+class MachineTimer implements Disposable {
+  /** The timer of the world that it waits for. */
+  within: Disposable | undefined;
+  readonly #armed: Set<MachineTimer>;
+  readonly #fire: () => void;
+
+  constructor(armed: Set<MachineTimer>, fire: () => void) {
+    this.#armed = armed;
+    this.#fire = fire;
+  }
+
+  /** Does its work, unless it was disposed or has done it. */
+  fire(): void {
+    if (this.#armed.delete(this)) this.#fire();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#armed.delete(this)) this.within?.[Symbol.dispose]();
+  }
+}
+
 /** A machine that starts now. `life` counts its starts, so that each life draws again. */
 export function machine(world: VirtualClock, seed: number, name: string, life: number): Machine {
   let state: MachineState = "running";
   let wallOffsetMs = 0;
-  const timers = new Set<Disposable>();
+  const timers = new Set<MachineTimer>();
   const waiting: (() => void)[] = [];
   const mourners = new Set<() => void>();
 
@@ -47,24 +69,13 @@ export function machine(world: VirtualClock, seed: number, name: string, life: n
       nowMs: () => world.nowMs(),
       wallMs: () => world.wallMs() + wallOffsetMs,
       timer(delayMs, fire) {
-        let over = false;
-        const timer = world.timer(delayMs, () => {
-          deliver(() => {
-            if (over) return;
-            over = true;
-            timers.delete(timer);
-            fire();
-          });
+        const timer = new MachineTimer(timers, fire);
+        timer.within = world.timer(delayMs, () => {
+          if (state === "running") timer.fire();
+          else deliver(() => timer.fire());
         });
         timers.add(timer);
-        return {
-          [Symbol.dispose]() {
-            if (over) return;
-            over = true;
-            timers.delete(timer);
-            timer[Symbol.dispose]();
-          },
-        };
+        return timer;
       },
     },
     get state() {

@@ -35,12 +35,40 @@ export interface VirtualClockOptions {
   readonly settle?: () => Promise<void>;
 }
 
-interface Timer {
+/** Its clock makes one for each event: a class, so that cancelling needs neither another object nor a closure. */
+class Timer implements Disposable {
   readonly atMs: number;
   readonly order: number;
-  fire: () => void;
-  cancelled: boolean;
+  readonly #waiting: { pending: number };
+  #fire: (() => void) | undefined;
+
+  constructor(atMs: number, order: number, fire: () => void, waiting: { pending: number }) {
+    this.atMs = atMs;
+    this.order = order;
+    this.#waiting = waiting;
+    this.#fire = fire;
+  }
+
+  get cancelled(): boolean {
+    return this.#fire === undefined;
+  }
+
+  /** Its work, for once. */
+  take(): (() => void) | undefined {
+    const fire = this.#fire;
+    // It stays in the queue until its time, but not what it would do.
+    this.#fire = undefined;
+    if (fire) this.#waiting.pending -= 1;
+    return fire;
+  }
+
+  [Symbol.dispose](): void {
+    this.take();
+  }
 }
+
+/** A timer that is due at no time. */
+const idle: Disposable = { [Symbol.dispose]: () => undefined };
 
 const mostEvents = 20_000_000;
 
@@ -48,41 +76,44 @@ const mostEvents = 20_000_000;
 export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   const { startMs = 0, wallMs = 1_735_689_600_000, settle = eventLoopTurn } = options;
   const timers = timerQueue();
+  const waiting = { pending: 0 };
   let now = startMs;
   let made = 0;
-  let pending = 0;
   let running = false;
   /** Settles with the work of threads that is under way; never rejects. */
   const outside = new Set<Promise<unknown>>();
-  const oldestOutside = (): Promise<unknown> | undefined => outside.values().next().value;
 
-  async function calm(): Promise<void> {
-    await settle();
-    for (;;) {
-      const outsideWork = oldestOutside();
-      if (!outsideWork) return;
-      await outsideWork;
+  async function outsideDone(): Promise<void> {
+    for (const work of outside) {
+      await work;
       await settle();
     }
   }
 
   /** Fires the next event at or before `untilMs`; false when there is none. */
-  async function step(untilMs: number): Promise<boolean> {
+  function fireNext(untilMs: number): boolean {
     const timer = timers.takeBefore(untilMs);
-    if (!timer) return false;
-    pending -= 1;
-    timer.cancelled = true;
+    const fire = timer?.take();
+    if (!timer || !fire) return false;
     now = Math.max(now, timer.atMs);
-    timer.fire();
-    await calm();
+    fire();
     return true;
+  }
+
+  /** Fires events, each with all that follows from it, until `done` says so. One promise an event: a simulation fires thousands. */
+  async function drive(untilMs: number, mostEvents: number, done: () => boolean): Promise<void> {
+    for (let events = 0; ; events++) {
+      await settle();
+      if (outside.size > 0) await outsideDone();
+      if (events > mostEvents) throw fault(`more than ${mostEvents} events: something never comes to rest`);
+      if (done() || !fireNext(untilMs)) return;
+    }
   }
 
   async function alone<T>(run: () => Promise<T>): Promise<T> {
     if (running) throw fault("the virtual clock is already being driven");
     running = true;
     try {
-      await calm();
       return await run();
     } finally {
       running = false;
@@ -93,46 +124,28 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
     nowMs: () => now,
     wallMs: () => wallMs + (now - startMs),
     timer(delayMs, fire) {
-      const timer: Timer = { atMs: now + Math.max(0, delayMs || 0), order: made++, fire, cancelled: false };
-      if (timer.atMs < Infinity) {
-        timers.add(timer);
-        pending += 1;
-      }
-      return {
-        [Symbol.dispose]() {
-          if (timer.cancelled || timer.atMs === Infinity) return;
-          timer.cancelled = true;
-          // It stays in the queue until its time, and what it would do with it.
-          timer.fire = () => undefined;
-          pending -= 1;
-        },
-      };
+      const atMs = now + Math.max(0, delayMs || 0);
+      const order = made++;
+      if (atMs === Infinity) return idle;
+      const timer = new Timer(atMs, order, fire, waiting);
+      timers.add(timer);
+      waiting.pending += 1;
+      return timer;
     },
     advance: (byMs) =>
       alone(async () => {
         const untilMs = now + byMs;
-        while (await step(untilMs));
+        await drive(untilMs, Infinity, never);
         now = Math.max(now, untilMs);
       }),
     runUntilIdle: ({ untilMs = Infinity, maxEvents = mostEvents } = {}) =>
-      alone(async () => {
-        for (let events = 0; await step(untilMs); events++) {
-          if (events >= maxEvents)
-            throw fault(`more than ${maxEvents} events: something never comes to rest`);
-        }
-      }),
+      alone(() => drive(untilMs, maxEvents, never)),
     runUntil(work, { maxEvents = mostEvents } = {}) {
       // Watched from the start, so that an immediate rejection does not count as unhandled.
       const state = watched(work);
       return alone(async () => {
-        await calm();
-        for (let events = 0; !state.settled; events++) {
-          if (events >= maxEvents)
-            throw fault(`more than ${maxEvents} events: something never comes to rest`);
-          if (!(await step(Infinity)) && !state.settled) {
-            throw fault("nothing is left to happen, but the work is not done");
-          }
-        }
+        await drive(Infinity, maxEvents, () => state.settled);
+        if (!state.settled) throw fault("nothing is left to happen, but the work is not done");
         return await work;
       });
     },
@@ -149,10 +162,12 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
       }
     },
     get pending() {
-      return pending;
+      return waiting.pending;
     },
   };
 }
+
+const never = (): boolean => false;
 
 /** Tells whether a promise is settled, without waiting for it. */
 function watched(work: Promise<unknown>): { readonly settled: boolean } {
