@@ -45,6 +45,19 @@ describe("linkBelief", () => {
     expect((estimate.values[14] ?? NaN) / (estimate.values[1] ?? NaN)).toBeGreaterThan(10);
   });
 
+  it("reads the same prior from each new link of a model, whatever other links have read or learned", () => {
+    const shared = linkModel();
+    const read = (link: LinkLearner): number[] =>
+      [0, 1000, 40_000, 3e6].flatMap((bytes) => [...link.transferMs(bytes, "up", 0).values]);
+    read(linkBelief({ model: shared, hint: { upBitsPerSecond: 1e6 } }));
+    const first = linkBelief({ model: shared });
+    const before = read(first);
+    sendSteadily(first, 40_000, 2e6, 10);
+    expect(read(first)).not.toEqual(before);
+    expect(read(linkBelief({ model: shared }))).toEqual(before);
+    expect(read(linkBelief({ model: linkModel() }))).toEqual(before);
+  });
+
   it.each([0.3e6, 3e6, 30e6, 300e6])("learns a steady rate of %d bit/s from its own bodies", (rate) => {
     const link = fresh();
     link.roundTripSeen(40, 0);

@@ -64,6 +64,9 @@ const forgotten = 1e-7;
 /** States with less weight than this do not change a decision. */
 const negligible = 5e-4;
 
+/** Sizes for which a model keeps the times of unknown links. Sizes come in steps of 2 %, and tables read ten. */
+const mostUnknownTimes = 256;
+
 /** Minimum of sightings for a memory over a restart. */
 const leastSightings = 8;
 
@@ -298,6 +301,44 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
     }
   }
 
+  /** See `RateFilter.completionMs`. */
+  function completion(packets: number, dispersion: number, ahead: PacketsAhead): Float64Array {
+    density.fill(0);
+    const now = marginal();
+    readMeans();
+    // A count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
+    const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
+    const side = spread > 0.12 ? spread / table.rowStep : 0;
+    rowOf.fill(NaN);
+    for (let mode = 0; mode < modes; mode++) {
+      const into = mode === 0 ? density : waiting;
+      if (mode > 0) waiting.fill(0);
+      let any = false;
+      for (let rate = 0; rate < rates; rate++) {
+        const weight = now[mode * rates + rate] ?? 0;
+        if (weight < negligible) continue;
+        any = true;
+        let row = rowOf[rate] ?? NaN;
+        if (Number.isNaN(row)) {
+          const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
+          const perMs = model.packetsPerMs[rate] ?? 1;
+          const stays = work / perMs;
+          // A transfer longer than the rate usually lasts continues at home.
+          const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
+          row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
+          rowOf[rate] = row;
+        }
+        if (side === 0) addRow(into, weight, row);
+        else {
+          addRow(into, weight / 2, row - side);
+          addRow(into, weight / 2, row + side);
+        }
+      }
+      if (mode > 0 && any) addDelayed(mode);
+    }
+    return quantilesOfTimes(table.times, density);
+  }
+
   return {
     get version() {
       return version;
@@ -380,40 +421,14 @@ export function rateFilter(model: LinkModel, first?: RatePrior): RateFilter {
       version += 1;
     },
     completionMs(packets, dispersion, ahead) {
-      density.fill(0);
-      const now = marginal();
-      readMeans();
-      // A count of few packets is itself uncertain: two points of a normal spread of the log-rate (Gauss-Hermite).
-      const spread = Math.min(1, Math.sqrt(dispersion / Math.max(1, packets)));
-      const side = spread > 0.12 ? spread / table.rowStep : 0;
-      rowOf.fill(NaN);
-      for (let mode = 0; mode < modes; mode++) {
-        const into = mode === 0 ? density : waiting;
-        if (mode > 0) waiting.fill(0);
-        let any = false;
-        for (let rate = 0; rate < rates; rate++) {
-          const weight = now[mode * rates + rate] ?? 0;
-          if (weight < negligible) continue;
-          any = true;
-          let row = rowOf[rate] ?? NaN;
-          if (Number.isNaN(row)) {
-            const work = Math.max(1e-3, packets + (ahead?.[rate] ?? 0));
-            const perMs = model.packetsPerMs[rate] ?? 1;
-            const stays = work / perMs;
-            // A transfer longer than the rate usually lasts continues at home.
-            const nominalMs = stays <= lastsMs ? stays : lastsMs + (work - perMs * lastsMs) / homePerMs;
-            row = Math.log(nominalMs / table.shortestMs) / table.rowStep;
-            rowOf[rate] = row;
-          }
-          if (side === 0) addRow(into, weight, row);
-          else {
-            addRow(into, weight / 2, row - side);
-            addRow(into, weight / 2, row + side);
-          }
-        }
-        if (mode > 0 && any) addDelayed(mode);
-      }
-      return quantilesOfTimes(table.times, density);
+      if (version > 0 || first || ahead) return completion(packets, dispersion, ahead);
+      const { unknownTimes } = model;
+      const known = unknownTimes.get(packets);
+      if (known?.dispersion === dispersion) return known.values.slice();
+      const values = completion(packets, dispersion, undefined);
+      if (unknownTimes.size < mostUnknownTimes)
+        unknownTimes.set(packets, { dispersion, values: values.slice() });
+      return values;
     },
     onChance,
     packetsPerMs(ratio) {

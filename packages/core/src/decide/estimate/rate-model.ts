@@ -73,7 +73,13 @@ export const linkModelDefaults: LinkModelParameters = {
   rememberedSightings: 2000,
 };
 
-/** Transition powers and completion tables of a parameter set. Immutable; one serves any number of links. */
+/** Completion times that were computed for a number of packets. */
+interface KnownTimes {
+  readonly dispersion: number;
+  readonly values: Float64Array;
+}
+
+/** Transition powers and completion tables of a parameter set. One serves any number of links. */
 export interface LinkModel {
   readonly parameters: LinkModelParameters;
   readonly rates: number;
@@ -89,6 +95,8 @@ export interface LinkModel {
   readonly ratePowers: readonly Float64Array[];
   readonly modePowers: readonly Float64Array[];
   readonly table: CompletionTable;
+  /** Completion times of a link without evidence, by packets: each new link reads the same ones. Filled as they are read. */
+  readonly unknownTimes: Map<number, KnownTimes>;
 }
 
 /**
@@ -142,6 +150,7 @@ export function linkModel(change: Partial<LinkModelParameters> = {}): LinkModel 
     ratePowers: powersOf(rateStep(tick, rates), rates),
     modePowers: modePowersOf(parameters.outages, tickMs),
     table: completionTable(parameters, step),
+    unknownTimes: new Map(),
   };
 }
 
@@ -362,14 +371,20 @@ export function chancesWithin(
   ms: number,
 ): Float64Array {
   const { times, cumulative, rows, rowStep, shortestMs } = table;
-  const found = times.findIndex((edge) => edge >= ms);
-  const cell = found < 0 ? times.length - 1 : found;
-  const chances = Float64Array.from({ length: rates }, (_, rate) => {
+  const cells = times.length;
+  let cell = 0;
+  while (cell < cells - 1 && !((times[cell] ?? 0) >= ms)) cell++;
+  const chances = new Float64Array(rates);
+  let surest = leastChance;
+  for (let rate = 0; rate < rates; rate++) {
     const row = Math.round(Math.log(packets / (packetsPerMs[rate] ?? 1) / shortestMs) / rowStep);
-    return cumulative[Math.min(rows - 1, Math.max(0, row)) * times.length + cell] ?? 0;
-  });
-  const surest = Math.max(leastChance, ...chances);
-  return chances.map((chance) => Math.max(leastChance, chance / surest));
+    const chance = cumulative[Math.min(rows - 1, Math.max(0, row)) * cells + cell] ?? 0;
+    chances[rate] = chance;
+    surest = Math.max(surest, chance);
+  }
+  for (let rate = 0; rate < rates; rate++)
+    chances[rate] = Math.max(leastChance, (chances[rate] ?? 0) / surest);
+  return chances;
 }
 
 /** Scales weights in place so that they sum to 1. */
