@@ -1,5 +1,8 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { createServer, request as httpRequest } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -213,18 +216,36 @@ it("a server whose renewals are lost stays while it answers, and goes when it do
     const { records } = (await reply.json()) as { records: { signed: { body: { id: string } } }[] };
     return records.map(({ signed }) => signed.body.id).sort();
   };
-  const cutOff = await served({ id: "cut-off", join: { address: relay.address } });
+  const asked: string[] = [];
+  let cutOffAt = "";
+  const front = createServer((request, response) => {
+    asked.push(request.url ?? "");
+    const { method, headers } = request;
+    const passedOn = httpRequest(`${cutOffAt}${request.url}`, { method, headers }, (reply) => {
+      response.writeHead(reply.statusCode ?? 502, reply.headers);
+      reply.pipe(response);
+    });
+    passedOn.on("error", () => response.destroy());
+    request.pipe(passedOn);
+  }).listen(0, "127.0.0.1");
+  await once(front, "listening");
+  const advertise = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+  const cutOff = await served({ id: "cut-off", join: { address: relay.address, advertise } });
+  cutOffAt = cutOff.address;
   const heard = await served({ id: "heard", join: { address: gate.address } });
   await vi.waitFor(async () => expect(await ids()).toEqual(["cut-off", "heard"]), 60_000);
   await relay.become("refuses");
-  // One is heard, so it is not the directory server that no member reaches.
-  await new Promise((resolve) => setTimeout(resolve, 3 * leaseMs));
+  // One is heard, so it is not the directory server that no member reaches. At the end of each lease the other is asked.
+  const checks = (): number => asked.filter((path) => path === "/v2/health/ready").length;
+  const before = checks();
+  await vi.waitFor(() => expect(checks() - before).toBeGreaterThan(2), 60_000);
   expect(await ids()).toEqual(["cut-off", "heard"]);
   await cutOff.close(0);
   await vi.waitFor(async () => expect(await ids()).toEqual(["heard"]), 60_000);
   await heard.close(0);
   await relay.close();
   await gate.close(0);
+  front.close();
 });
 
 it("an app with a signed file uses the endpoints in it, picks up changes, and outlives the file", async () => {
