@@ -10,7 +10,7 @@ export interface ProxyRounds {
 /** A median with its 95 % interval. */
 type Interval = ReturnType<typeof medianInterval>;
 
-/** What our proxy adds, beside another. */
+/** The time that our proxy adds, compared with another proxy. */
 export interface AddedRatio {
   /** Added by ours over added by theirs; undefined if what theirs adds is not above the noise. */
   readonly ratio: number | undefined;

@@ -1,6 +1,6 @@
 /**
  * `bench failover`: a server fails. Three servers of two models; plain clients behind two gateways and the client library, 40 requests per second each, and four sequences. After two
- * seconds the busiest server has a fault for four seconds. What do the clients notice?
+ * seconds the busiest server has a fault for four seconds. It counts what the clients notice.
  *
  * - Each client has sent 2,000 requests before. A request has five seconds. Every answer is checked.
  * - Faults of a server: hang, slow (10x), half-open, packets vanish, link cut, wrong shape, wrong values, clock jump of three days, full disk, `kill -9`. The same

@@ -5,7 +5,7 @@ interface Mechanism {
   readonly files: RegExp;
 }
 
-/** What a gateway does for one request. Files that none names are under their module. */
+/** The work of a gateway for one request. Files that no entry names are listed under their module. */
 const mechanisms: readonly Mechanism[] = [
   { name: "Node.js: sockets, streams, timers", files: /^node:/ },
   { name: "HTTP to the server", files: /^undici\/|^nodejs\/http\// },

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestAuthority, testAuthority } from "@longshore/testkit/certificates";
 
-/** A certificate of this machine as files, and who signed it. */
+/** A certificate of this machine as files, and the authority that signed it. */
 export interface WrittenCertificate {
   readonly authority: TestAuthority;
   /** Files of the server's certificate and its key. */

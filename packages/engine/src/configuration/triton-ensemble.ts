@@ -10,7 +10,7 @@ export interface TritonEnsembleStep {
 }
 
 /**
- * An ensemble as a pipeline. Triton names the tensors between steps; here a value is named by who makes it, so each name
+ * An ensemble as a pipeline. Triton names the tensors between steps; here a value is named after the step that makes it, so each name
  * is replaced by `<step>.<output>`. Steps may stand in any order and are sorted later.
  */
 export function ensemblePipeline(

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type RateLimiter, rateLimiter, type ResourceClaim } from "./rate-limiter.ts";
 
-/** Lets those be called who are next after something was given back. */
+/** Lets the next waiting callers run after a resource was given back. */
 const called = (): Promise<void> => Promise.resolve();
 
 /** An instance that runs whenever it may. */

@@ -302,7 +302,7 @@ describe("queue", () => {
     const outcomes = await clock.finish(Promise.allSettled(all));
     const { reason } = outcomes[5] as PromiseRejectedResult & { readonly reason: LongshoreError };
     expect(reason.reason).toBe("evicted");
-    // At 80 ms eight are left that go before one with 55 ms, which may wait for 45. Of a run a little more is expected than it takes.
+    // At 80 ms eight are left ahead of one with 55 ms, which may wait for 45. A run is expected to take slightly longer than it does.
     expect(reason.retryAfterMs).toBeGreaterThanOrEqual(35);
     expect(reason.retryAfterMs).toBeLessThanOrEqual(40);
   });

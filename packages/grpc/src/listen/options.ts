@@ -75,7 +75,7 @@ export interface GrpcListenOptions {
   readonly replyTimeoutMs?: number;
   /** Whether replies are compressed for clients that take it. Default none: tensors rarely shrink. */
   readonly replyCompression?: "none" | "gzip";
-  /** How often those who watch health are looked after, in milliseconds. Default 1,000. */
+  /** Interval at which watchers of health are told of changes, in milliseconds. Default 1,000. */
   readonly watchIntervalMs?: number;
   /**
    * Services besides inference and health. Their calls may have any number of messages in both directions; limits of messages, calls and

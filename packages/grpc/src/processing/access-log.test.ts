@@ -27,7 +27,7 @@ const named = (name: string): readonly Field[] => [
   [17, [[1, entryOfMap("longshore.pick", [[1, entryOfMap("request", [[3, name]])]])]]],
 ];
 
-/** What a log of these messages reports. */
+/** The requests that a log of these messages reports. */
 async function read(...messages: readonly Uint8Array[]) {
   const seen: LoggedRequest[] = [];
   const service = accessLog({

@@ -81,7 +81,7 @@ export interface ServiceParts {
   readonly release: (bytes: Uint8Array) => void;
   /** Requests of one stream that are worked on at one time. */
   readonly maxStreamInFlight: number;
-  /** How often those who watch health are looked after, in milliseconds. */
+  /** Interval at which watchers of health are told of changes, in milliseconds. */
   readonly watchIntervalMs: number;
   /** Methods of other services, by `/package.Service/Method`. */
   readonly methods?: ReadonlyMap<string, Method>;

@@ -35,7 +35,7 @@ export interface Passing extends Pick<Frame, "byteLength">, Pick<ArrivingFrame, 
   readonly version: string;
   /** Resolves when the message has ended without further bytes. */
   readonly last: () => Promise<void>;
-  /** Told why the sender's part of it cannot be passed on: no fault of who it goes to. */
+  /** Receives the reason why the sender's part cannot be passed on. The receiver is not at fault. */
   readonly broke: (error: LongshoreError) => void;
 }
 

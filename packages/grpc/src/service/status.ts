@@ -27,8 +27,8 @@ const numbers: Readonly<Record<Code, number>> = {
 };
 
 /**
- * The status of HTTP that stands for gRPC's number, as `google.rpc.Code` pairs them: for servers that say no reason of our
- * list. CANCELLED is the server's own giving up, since who gave up here does not read it.
+ * The status of HTTP that stands for gRPC's number, as `google.rpc.Code` pairs them: for servers that give no reason of our
+ * list. CANCELLED means that the server gave up. A caller that gives up reads no status.
  */
 const httpStatuses: readonly number[] = [
   200, 503, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,

@@ -80,7 +80,7 @@ export function batchSlot(batching: FarmBatching, clock: Clock): BatchSlot {
     });
   }
 
-  /** When the run begins that a request would share that came now, and who shares it. */
+  /** Start of the run that a request arriving now would share, and the requests that share it. */
   function next(of: (member: Member) => number): { readonly waitMs: number; readonly beside: number[] } {
     let waitMs = running > 0 ? Math.max(0, untilMs - clock.nowMs()) : 0;
     const full = Math.floor(queue.length / most) * most;

@@ -1,7 +1,7 @@
 /**
  * How TCP sends one body after another over a link: CUBIC with slow start and HyStart, selective acknowledgements, loss found by later
- * acknowledgements (RACK), tail loss probes and time-outs, and a window that shrinks while the connection is idle. What Linux 6 does by
- * default, without pacing and delayed acknowledgements.
+ * acknowledgements (RACK), tail loss probes and time-outs, and a window that shrinks while the connection is idle. These are the
+ * defaults of Linux 6, without pacing and delayed acknowledgements.
  */
 import type { Clock } from "@longshore/core";
 import { packetBytes } from "../trace/index.ts";

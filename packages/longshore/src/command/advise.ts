@@ -101,7 +101,7 @@ function tooSlow(model: string, { within }: AdviseOptions): LongshoreError {
   return new LongshoreError("deadline-exceeded", "execute", why);
 }
 
-/** What `work` gives, unless the time is over before. */
+/** The result of `work`, unless the time ends first. */
 async function inTime<T>(work: Promise<T>, clock: Clock, ms: number, late: () => LongshoreError): Promise<T> {
   let over: () => void = () => undefined;
   const end = new Promise<undefined>((resolve) => (over = () => resolve(undefined)));

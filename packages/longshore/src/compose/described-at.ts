@@ -119,7 +119,7 @@ export function portsAt({
 }
 
 /**
- * Of each step whose model only other endpoints have, why each of these servers is no endpoint for it, in words for who wrote the pipeline:
+ * Of each step whose model only other endpoints have, why each of these servers is no endpoint for it, in words for the author of the pipeline:
  * plans only leave such servers out.
  */
 export async function stepsMissing(

@@ -307,7 +307,7 @@ entries:
       { id: "cloud", serial: 2 },
     ],
   });
-  // One that was taken out and comes back is believed by who saw it before.
+  // One that was taken out and comes back is believed by readers that saw it before.
   await writeFile(file("list.yaml"), entries.replace(/^.*till-4[^]*2999-12-31\n/m, ""));
   expect((await command(...sign)).code).toBe(0);
   await writeFile(file("list.yaml"), entries);

@@ -243,7 +243,7 @@ async function answersNow(
  * const parts = { clock: systemClock(), random: systemRandom(), observer: silentObserver };
  * const registry = openRegistry({ admits: { zone: "eu", trust: "listed" } }, parts);
  * const { store } = await openModel("models");
- * // Others join this server, and apps read from it who did.
+ * // Others join this server, and apps read the list from it.
  * const server = await serve({ store, port: 0, joins: registry.joins });
  * await server.close();
  * await registry.close();

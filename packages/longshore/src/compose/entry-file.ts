@@ -30,7 +30,7 @@ export async function readDirectoryFile(file: string): Promise<DirectoryFile> {
   const what = basename(file);
   const { records, ...last } = parseDirectoryFile(await readTextFile(file, "the directory file"), what);
   const aliases = records.flatMap((record) =>
-    // Only aliases have the field, and who believes one reads it whole.
+    // Only aliases have the field, and their readers read it whole.
     isAlias(record) ? [record.alias as unknown as SignedAlias] : [],
   );
   const entries = records

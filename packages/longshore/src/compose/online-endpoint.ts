@@ -7,7 +7,7 @@ export interface OnlineEndpoint {
   /** Closed with the server. */
   readonly endpoint: Endpoint;
   readonly repository?: ServedRepository;
-  /** Packages of models, for those who fetch them. */
+  /** Packages of models that others may fetch. */
   readonly packages?: PackageShelf;
   /** Models that are not to be offered yet. */
   readonly pending?: ReadonlySet<string>;

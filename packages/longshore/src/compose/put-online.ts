@@ -39,11 +39,11 @@ import type { OnlineEndpoint } from "./online-endpoint.ts";
 /** The options of every server, for any endpoint. */
 export interface OnlineOptions extends ListenersOptions {
   /**
-   * File that says who may what: `identity.yaml`. Without it this machine may everything, and listening on other addresses
+   * File of senders and their rights: `identity.yaml`. Without it programs on this machine have every right, and listening on other addresses
    * than loopback is refused.
    */
   readonly identity?: string;
-  /** Listen on any address without identity: everybody who reaches it may infer. Default false. */
+  /** Listen on any address without identity: every sender that reaches it may infer. Default false. */
   readonly insecureNoIdentity?: boolean;
   /** Gets a line for each event of changed files that the operator should know. Default: none. */
   readonly report?: (text: string) => void;

@@ -10,7 +10,7 @@ import { type RunningServer, serve } from "./serve.ts";
 let folder: string;
 let server: RunningServer;
 let key: string;
-/** Of a sender who sees all models. */
+/** Of a sender that sees all models. */
 let other: string;
 
 beforeAll(async () => {

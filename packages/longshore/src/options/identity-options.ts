@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { OnlineOptions } from "../compose/put-online.ts";
 import { port } from "./define.ts";
 
-/** Options of `longshore serve` about who may reach what. */
+/** Options of `longshore serve` about senders and their rights. */
 export interface IdentityOptions {
   readonly identity?: string;
   readonly insecureNoIdentity: boolean;

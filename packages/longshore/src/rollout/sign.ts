@@ -85,7 +85,7 @@ export async function signAlias(name: string, options: SignAliasOptions, io: Com
   aliasName(name);
   const { file, revision, days } = options;
   const signer = operatorSigner(await readTextFile(options.key, "the operator's key"));
-  // Before the file is read: others who change it wait for this.
+  // Before the file is read: other writers wait for this.
   const targets = await targetsOf(options);
   const alias = await changeDirectoryFile(file, async ({ aliases, ...rest }) => {
     const found = aliases.find((one) => nameIn(one) === name);

@@ -221,7 +221,7 @@ async function printed(
   return 0;
 }
 
-/** Shows who asks a server, where requests go, what waits and what it costs: live on a terminal, as lines elsewhere. */
+/** Shows the senders of a server, where requests go, what waits and what it costs: live on a terminal, as lines elsewhere. */
 export async function top(options: TopOptions, io: CommandIo): Promise<ExitCode> {
   const [server] = await serversOf({ ...options, at: [options.at] });
   if (!server) return 2;

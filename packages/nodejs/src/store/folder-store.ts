@@ -139,7 +139,7 @@ export async function readModelFile(path: string): Promise<Uint8Array | undefine
   return opened && wholeOf(opened, basename(path), usualMaxFileBytes);
 }
 
-/** Bytes of a file up to the size that it had. Opened when they are wanted, so that nothing is left open by who never reads. */
+/** Bytes of a file up to the size that it had. Opened when they are wanted, so that a caller that never reads leaves nothing open. */
 async function* streamed(
   openFile: () => Promise<OpenedFile | undefined>,
   fromByte: number,

@@ -2,8 +2,8 @@ import type { SealKey } from "@longshore/engine";
 import { createHash, createHmac } from "node:crypto";
 
 /**
- * A key that seals exported state of sequences, from a secret that servers share which go on with each other's sequences.
- * Its id tells secrets apart and gives nothing of them away.
+ * A key that seals exported state of sequences. Servers that continue each other's sequences share the secret.
+ * The id differs between secrets and reveals nothing about them.
  *
  * @example
  * ```ts
@@ -14,7 +14,7 @@ import { createHash, createHmac } from "node:crypto";
  * ```
  */
 export function stateKey(secret: Uint8Array): SealKey {
-  // The id and the key itself are derived apart, so that neither is the other.
+  // Derived separately, so that the id does not reveal the key.
   const derive = (purpose: string): Buffer => createHmac("sha256", secret).update(purpose).digest();
   const key = derive("longshore state seal");
   return {

@@ -160,7 +160,7 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
   const { admit: judge, known } = inner.capabilities ?? {};
   const passedOn = passThrough(inner);
   return {
-    // Of `forgetsInputs`: answers are kept as copies, and who shares a run waits for it before the first of them is answered.
+    // Of `forgetsInputs`: answers are kept as copies, and requests that share a run wait for it before the first of them is answered.
     ...passedOn,
     capabilities: {
       ...passedOn.capabilities,

@@ -151,7 +151,7 @@ describe("a request with an idempotency key", () => {
     expect(await large.clock.finish(large.ask(1, "step 2", {}, carried))).toBe(3);
     expect(await large.clock.finish(large.ask(1, "no step"))).toBe(4);
     expect(await large.clock.finish(large.ask(1, "no step"))).toBe(5);
-    // Whether a step with a number was made is known to who keeps its sequence.
+    // The endpoint that keeps the sequence knows whether a numbered step was made.
     const numbered = { sequence: { ...step.sequence, step: 3 } };
     expect(await large.clock.finish(large.ask(1, "step 3", {}, numbered))).toBe(6);
     expect(await large.clock.finish(large.ask(1, "step 3", {}, numbered))).toBe(7);

@@ -113,7 +113,7 @@ function keyOf(segment: InferenceRequest["segment"], call: Call, idempotencyKey:
 
 /**
  * Whether a step would be made again unseen: one without a number, and the first one. Others are known to the model's sequences by
- * their numbers, and who brings the state along may have the step made again from there.
+ * their numbers, and a caller that carries the state may repeat the step from it.
  */
 function isCountedHere({ sequence }: InferenceRequest): boolean {
   return sequence !== undefined && !sequence.state && (sequence.step === nextStep || sequence.step === 0);

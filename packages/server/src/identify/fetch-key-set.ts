@@ -23,8 +23,8 @@ export function isKeySetAddress(text: string): boolean {
 }
 
 /**
- * An address that keys may come from. Over plain HTTP anyone on the way could insert keys of their own, so that is for this
- * machine only. Throws `invalid-configuration`.
+ * An address that keys may come from. Plain HTTP is allowed only to this machine: elsewhere an attacker on the way could
+ * replace the keys. Throws `invalid-configuration`.
  */
 export function keySetAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -9,15 +9,15 @@ export interface Grant {
   readonly rights: ReadonlySet<Right>;
   /** Tenants that it may speak for. Undefined: only its own. */
   readonly speaksFor?: "*" | readonly string[];
-  /** False for who showed no credentials. */
+  /** False for a sender without credentials. */
   readonly known?: boolean;
 }
 
-/** The ways to say who one is, in the words of `identity.yaml`. */
+/** The mechanisms of identification, as `identity.yaml` names them. */
 export type MechanismName = "certificates" | "tokens" | "keys" | "loopback" | "anonymous";
 
 /**
- * One way to say who one is. Gives undefined when the request shows nothing of its kind. Throws `unauthenticated` for what
+ * One mechanism of identification. Gives undefined when the request shows nothing of its kind. Throws `unauthenticated` for what
  * is shown and not good, and `not-permitted` for what is good and named nowhere.
  */
 export type Mechanism = (

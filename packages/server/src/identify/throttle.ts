@@ -1,7 +1,7 @@
 import { type Clock, LongshoreError } from "@longshore/core";
 import { dropOldest } from "@longshore/core/internal";
 
-/** Counts what failed from where, and stops listening for a while to those who fail too often. */
+/** Counts failed credentials by source, and refuses a source for a while after too many. */
 export interface Throttle {
   /** Throws `rejected`, with the time to wait, while a source has failed too often. */
   check(source: string): void;

@@ -5,7 +5,7 @@ import { Once } from "@longshore/core/internal";
 export type LifeState = "starting" | "ready" | "draining";
 
 /**
- * The life of a server, shared by the API (which refuses work by it) and by who starts and stops it. Draining begins
+ * The life of a server, shared by the API (which refuses work by it) and by the code that starts and stops it. Draining begins
  * while the port still listens, so that balancers see readiness go before connections do.
  */
 export interface Life {

@@ -32,14 +32,14 @@ export interface Family {
 /** Counts up. */
 export interface Counter extends Family {
   add(labels: readonly string[], by?: number): void;
-  /** One series, for who adds to it again and again: looking it up costs more than adding. */
+  /** One series, for a caller that adds to it often: the look-up costs more than the addition. */
   at(labels: readonly string[]): (by: number) => void;
 }
 
 /** Counts values into buckets. */
 export interface Histogram extends Family {
   observe(labels: readonly string[], value: number, exemplar?: Exemplar): void;
-  /** One series, for who observes it again and again. */
+  /** One series, for a caller that observes it often. */
   at(labels: readonly string[]): (value: number, exemplar?: Exemplar) => void;
 }
 

@@ -64,7 +64,7 @@ export function bytesMillijoules(radio: Radio, sentBytes: number, receivedBytes:
 
 /**
  * Energy of the radio's time for one exchange, in millijoules: while bytes move, while the request waits for its answer, and idle until the
- * next exchange if the radio stays up for that. The first `sharedMs` are charged to the exchanges whose bytes go before its own.
+ * next exchange if the radio stays up for that. The first `sharedMs` are charged to the exchanges whose bytes move first.
  */
 export function radioTimeMillijoules(
   { radio, radioGapMs }: { readonly radio: Radio; readonly radioGapMs: number },

@@ -17,9 +17,10 @@ export function legKey(
   const { id, tenant, idempotencyKey = id } = call;
   const { version, digest, variant, from, to } = segment;
   // The mark covers all of these, so that shortened keys stay different. Lengths show where each word ends.
-  let what = [tenant, idempotencyKey, version, digest, variant, from, to].map(word).join("") + (state ?? "");
-  for (const name in codecs) what += `;${word(name)}${word(codecs[name] ?? "")}`;
-  return `${beginOf(tenant, idempotencyKey)}${fingerprint(what, nothing) ?? ""}`;
+  let covered =
+    [tenant, idempotencyKey, version, digest, variant, from, to].map(word).join("") + (state ?? "");
+  for (const name in codecs) covered += `;${word(name)}${word(codecs[name] ?? "")}`;
+  return `${beginOf(tenant, idempotencyKey)}${fingerprint(covered, nothing) ?? ""}`;
 }
 
 /** Whether a key is that of a leg of a request with the same idempotency key as this one; false if this one has none. */
@@ -33,6 +34,6 @@ const beginOf = (tenant: string, idempotencyKey: string): string =>
 const nothing: Tensors = new Map();
 const word = (text: string): string => `${text.length}:${text}`;
 
-/** In characters that headers carry as they are: encoded there, a key would be longer than it may be, or none (half a sign). */
+/** In characters that headers carry unchanged. Escaped in a header, a key could exceed its limit or end in half a character. */
 const plain = (text: string): string =>
   text.replaceAll(/[^\w.!~*'()-]/gu, (sign) => `~${(sign.codePointAt(0) ?? 0).toString(16)}`);

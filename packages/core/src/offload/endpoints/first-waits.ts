@@ -17,8 +17,8 @@ const noWaits: ConnectionWaits = { connectMs: 0, slowStartMs: 0 };
 /**
  * Expected time until a request of so many bytes gets through on a connection that is still to be made, beyond its time on an open one: what
  * earlier connections took or the round trips of making one, and the rounds in which TCP finds out how much it may send. Or how much longer
- * it takes on an open connection because that has sent nothing for a while. What the belief about the link learned from bodies after such
- * pauses is in it already, so the rounds count less the more of its last bodies were of that kind.
+ * it takes on an open connection because that has sent nothing for a while. The belief about the link already
+ * includes bodies after such pauses, so the rounds count less the more of its last bodies were of that kind.
  */
 function connectionWaits(
   state: EndpointState,

@@ -523,7 +523,7 @@ describe("answers that are confirmed before they are given", () => {
       message: expect.stringMatching(/of twice, and nobody said who is right before the deadline$/),
     });
     expect(two.quarantines()).toEqual([]);
-    // Golden inputs say afterwards who was wrong.
+    // Later, golden inputs tell which endpoint was wrong.
     liar.state.lies = false;
     const judged = offloader(clock, [liar, good], { ...quiet, golden });
     await judged.ask(1);
@@ -702,7 +702,7 @@ describe("answers that are confirmed before they are given", () => {
     expect((await clock.finish(gate.infer(request, call))).confidenceRatio).toBe(0.9);
     // That comes beside the outputs, which are all that is compared.
     expect((await clock.finish(gate.infer(request, demanded))).confidenceRatio).toBeUndefined();
-    // Those who are asked run what they are asked: confirming is for who asks them.
+    // A second endpoint only runs the request. Confirmation is up to the first.
     expect([...liar.requests, ...good.requests].some((asked) => asked.call.rules.confirm)).toBe(false);
   });
 });

@@ -98,7 +98,7 @@ function scene() {
   const step = async (): Promise<void> => {
     const took = Array.from({ length: 8 }, (_, id) => {
       const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 };
-      // As a server does that reads the body afterwards.
+      // Like a server that reads the body later.
       using _pass = gateway.capabilities?.admit?.(segment, call);
       return gateway.infer(
         {

@@ -24,7 +24,7 @@ const description = doubleDescription({
   dataClass: "internal",
 });
 
-/** A gateway over servers that answer in 5 ms. What `fault` gives for a run becomes of it: a reason, `hangs`, or undefined. */
+/** A gateway over servers that answer in 5 ms. `fault` states the outcome of a run: a reason, `hangs`, or undefined. */
 function scene(
   count: number,
   options: { readonly retry?: RetryOptions } = {},

@@ -21,7 +21,7 @@ export interface Running {
   readonly addedMs: number;
   /** Its slot at this endpoint. */
   readonly work: LocalRun | undefined;
-  /** Ends it when it has spent that, at an endpoint that knows no limits. */
+  /** Cancels it when its cost reaches the limit, if the endpoint enforces no limit itself. */
   ends: Disposable | undefined;
   /** Its guard, if another run may start in its place. */
   watch: GuardWatch | undefined;
@@ -33,7 +33,9 @@ export interface Running {
   readonly waits: boolean;
   /** Start of the server's own time: when the request began, or when its whole body had arrived. Undefined before. */
   beganMs: number | undefined;
+  /** When bytes of its body were last acknowledged; its start before that. */
   heardAtMs: number;
+  /** Acknowledged bytes of its body. */
   heardBytes: number;
   /** The rest of the transfer of its body by the belief of its link; undefined if the link receives no acknowledgements. */
   way: Pick<TransferNote, "remainingMs" | "quiet"> | undefined;

@@ -53,7 +53,7 @@ it("refuses one sequence more than it keeps, until one ends or nobody has come f
   }
   expect(await enter("c", 7000)).toBe(false);
   await expect(enter("d", 14_000)).rejects.toMatchObject({ reason: "rejected" });
-  // Those of a who was last seen at 5000.
+  // Sequences of `a`, which was last seen at 5000.
   expect(await enter("d", 15_000)).toBe(false);
   expect(await enter("c", 15_000)).toBe(true);
   await expect(enter("a", 15_500)).rejects.toMatchObject({ reason: "rejected" });

@@ -45,7 +45,7 @@ import { runStep, stepAnswers, type RemoteStep } from "./remote-step.ts";
  * A foreign server has whole models. An app has a pipeline: its own transforms, a model that only that server has, and more transforms. The
  * model is one step, so it is the part of the pipeline between the cut before the step and the one after it. This module wraps an endpoint
  * with the model so that it appears to have that part. The wrapper describes the pipeline and offers the part. A request for the part
- * becomes a request for the model, with tensors renamed to the model's names. Plans, rules, legs and back-ups need no special case.
+ * becomes a request for the model, with tensors renamed to the model's names. Plans, rules, legs and second runs need no special case.
  */
 
 /** A pipeline here, and its steps at an endpoint. */

@@ -102,7 +102,7 @@ function workOf(
  * `body-too-large`, and no other error, for any bytes.
  *
  * @param headerLength `Inference-Header-Content-Length`; undefined when the whole body is JSON. A raw request (0) is
- *   made into a tensor by who knows the model.
+ *   made into a tensor by the code that knows the model.
  */
 export function readInferRequest(
   body: Uint8Array,

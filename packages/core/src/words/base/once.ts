@@ -1,5 +1,5 @@
 /**
- * Something that is given back once, however often it is disposed. A class, because every request takes several: a literal
+ * Calls a function once, however often it is disposed. A class, because every request takes several: a literal
  * with a computed `[Symbol.dispose]` sends JavaScript engines down a slow path each time that it is evaluated.
  */
 export class Once implements Disposable {

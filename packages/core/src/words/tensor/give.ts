@@ -17,7 +17,7 @@ export function isGiven(tensor: Tensor): boolean {
   return tensor.given === true;
 }
 
-/** The tensor without the mark that it was given away: for who hands it to several. */
+/** The tensor without the mark that it was given away, for a caller that passes it to several receivers. */
 export function borrowed(tensor: Tensor): Tensor {
   if (!tensor.given) return tensor;
   const { given: _given, ...rest } = tensor;
