@@ -3,11 +3,12 @@ import {
   type BatchIsolation,
   type Call,
   LongshoreError,
+  type LongshoreEvent,
   type LoadReport,
   type TenantId,
   type Tensors,
 } from "@longshore/core";
-import { checkCall } from "@longshore/core/internal";
+import { checkCall, type Writable } from "@longshore/core/internal";
 import {
   batchKey,
   followRows,
@@ -43,6 +44,9 @@ import {
   type Waiting,
 } from "./waiting.ts";
 import { type WaitingRequests, waitingRequests } from "./waiting-requests.ts";
+
+/** An event of a run. */
+type BatchEvent = Writable<Extract<LongshoreEvent, { kind: "batch-started" | "batch-run" | "batch-parted" }>>;
 
 /** Weight of the newest request in the share of those that came beside others, and below which share each is alone. */
 const companyLearning = 0.1;
@@ -384,6 +388,7 @@ export class GraphScheduler implements Scheduler {
   async #start(on: Instance, core: CoreRun, members: readonly Waiting[], first: Waiting): Promise<void> {
     const { clock, observer, version } = this.#parts;
     const batching = this.#batching;
+    const model = this.name;
     const rows = rowsIn(members);
     // A request without rows, or with different row counts, runs unpadded: padding could not be told from its answer.
     const ran = this.#unjoinable || !rowsOf(first.feeds) ? rows : paddedRows(rows, batching);
@@ -391,16 +396,20 @@ export class GraphScheduler implements Scheduler {
     const { expectedMs } = core;
     const joined = joinedCall(members, first, expectedMs > 0 && expectedMs < shortRunMs);
     const callIds = members.map(({ call }) => call.id);
-    const batch = { model: this.name, ...(version === undefined ? {} : { version }), size: rows, callIds };
+    const record = (event: BatchEvent): void => {
+      // Assigned, since properties after a spread are defined slowly, and this runs for every small request.
+      if (version !== undefined) event.version = version;
+      observer.record(event);
+    };
     const parted = (tookMs: number): void =>
-      observer.record({ kind: "batch-parted", atMs: clock.nowMs(), ...batch, tookMs });
+      record({ kind: "batch-parted", atMs: clock.nowMs(), model, size: rows, callIds, tookMs });
     this.#running++;
     this.#trials.disturbed();
     this.#share.began(members.length, rows);
     this.#waitingRequests.queue.begin(first.tenant, expectedMs, on.restedMs(startedMs));
     this.#charge(members, rows, expectedMs);
     const queueMs = members.reduce((sum, { enqueuedMs }) => sum + startedMs - enqueuedMs, 0);
-    observer.record({ kind: "batch-started", atMs: startedMs, ...batch, queueMs });
+    record({ kind: "batch-started", atMs: startedMs, model, size: rows, callIds, queueMs });
     const together = members.map(({ feeds }) => feeds);
     let inputMs: number | undefined;
     const beganMs = clock.nowMs();
@@ -430,7 +439,15 @@ export class GraphScheduler implements Scheduler {
     this.#charge(members, rows, tookMs - expectedMs);
     if (completed && inputMs !== undefined && begun) {
       this.#times.seen(rows, tookMs, this.#idleSinceMs, first.rowBytes, ranMs);
-      observer.record({ kind: "batch-run", atMs: this.#idleSinceMs, ...batch, tookMs, inputMs });
+      record({
+        kind: "batch-run",
+        atMs: this.#idleSinceMs,
+        model,
+        size: rows,
+        callIds,
+        tookMs,
+        inputMs,
+      });
     }
     const waiting = this.#draining || !this.#joins ? 0 : this.#waitingRequests.queue.length;
     if (worthAnswering(waiting, rows, first.rowBytes, this.#times, batching)) {
@@ -462,7 +479,9 @@ export class GraphScheduler implements Scheduler {
       this.#runAlone([...members, ...this.#waitingRequests.queue.waiting().flatMap(({ items }) => items)]);
       return () => undefined;
     }
-    return () => splitOutputsAmong(members, outputs, { ...ran, runMs }, this.#parts.clock);
+    // Written out: a property after a spread is defined slowly.
+    const { rows, startedMs, parted } = ran;
+    return () => splitOutputsAmong(members, outputs, { rows, startedMs, parted, runMs }, this.#parts.clock);
   }
 
   /** Runs each member alone, so that one bad request does not fail the others. */

@@ -23,6 +23,7 @@ import {
   totalBytes,
   watched,
   watchedChunks,
+  type Writable,
 } from "@longshore/core/internal";
 import type { Telemetry } from "./telemetry.ts";
 
@@ -277,7 +278,8 @@ class EventsOfInference implements InferenceEvents {
     const { name: model, version } = this.#description;
     const answersTookMs = this.#answersTookMs;
     const atMs = clock.nowMs();
-    observer.record({
+    // Assigned below, since properties after a spread are defined slowly, and this runs for every small request.
+    const event: Writable<Extract<LongshoreEvent, { kind: "inference-ended" }>> = {
       kind: "inference-ended",
       atMs,
       callId,
@@ -287,14 +289,15 @@ class EventsOfInference implements InferenceEvents {
       tookMs: atMs - this.#startedMs,
       outcome,
       answers: this.#answers,
-      ...(answersTookMs ? { answersTookMs } : {}),
       rows: outcome === "answered" ? this.#rows : 0,
       stages: [...this.#told, ...this.#own],
       receivedBytes: this.#receivedBytes,
       sentBytes: this.#sentBytes,
       millijoules: this.#millijoules,
       energyLabel: this.#answers === 0 ? "estimated" : this.#energyLabel,
-      ...(trace?.sampled === true ? { traceId: trace.traceId } : {}),
-    });
+    };
+    if (answersTookMs) event.answersTookMs = answersTookMs;
+    if (trace?.sampled === true) event.traceId = trace.traceId;
+    observer.record(event);
   }
 }
