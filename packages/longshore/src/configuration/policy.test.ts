@@ -63,7 +63,9 @@ it("a server refuses data that may not come to it, from every sender", async () 
   const away = await listening("serve", "--config", file);
   expect(await post(away.address, "class=personal;trust=none")).toMatchObject({
     status: 403,
-    said: expect.stringMatching(/personal data stays in eu\/de; eu\/fr is outside \(fr\.yaml:7\)/),
+    said: expect.stringMatching(
+      /personal data stays in zone eu\/de, and the zone of this endpoint is eu\/fr \(fr\.yaml:7\)/,
+    ),
   });
   // The rules change while it runs.
   await written("fr.yaml", serve("eu/fr", "  accepts: [personal]\n").replace("eu/de]", "eu]"));
@@ -82,7 +84,7 @@ it("a gateway and an app send data only where a rule lets it, and name the rule'
   await using app = await openOffloader({ configFile: file });
   await expect(app.infer("double", inputs, { dataClass: "personal" })).rejects.toMatchObject({
     reason: "policy-denied",
-    message: expect.stringMatching(/trusted as operated; this one is listed \(app\.yaml:4\)/),
+    message: expect.stringMatching(/trusted as operated, and this one is listed \(app\.yaml:4\)/),
   });
   await expect(app.infer("double", inputs, { dataClass: "public" })).resolves.toBeDefined();
   const double = join(folder, "models", "double");

@@ -37,7 +37,7 @@ describe("tablePolicy", () => {
     const policy = tablePolicy({ personal: { zones: ["eu/de"], leastTrust: "none" } });
     expect(goes(policy, "personal", "eu/de/store-7", "none")).toBe(true);
     expect(goes(policy, "personal", "eu/denmark", "none")).toBe(
-      "personal data stays in eu/de; eu/denmark is outside",
+      "personal data stays in zone eu/de, and the zone of this endpoint is eu/denmark",
     );
     expect(goes(policy, "typo", "eu/de", "vouched")).toContain("does not know the data class typo");
   });

@@ -80,13 +80,13 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
       if (rule.zones && !zoneWithin(zone, rule.zones)) {
         return {
           allow: false,
-          rule: `${dataClass} data stays in ${rule.zones.join(", ")}; ${zone} is outside`,
+          rule: `${dataClass} data stays in zone ${rule.zones.join(", ")}, and the zone of this endpoint is ${zone}`,
         };
       }
       if (trustRank(trust) < demandedRank(rule.leastTrust)) {
         return {
           allow: false,
-          rule: `${dataClass} data goes only to endpoints trusted as ${rule.leastTrust}; this one is ${trust}`,
+          rule: `${dataClass} data goes only to endpoints trusted as ${rule.leastTrust}, and this one is ${trust}`,
         };
       }
       return allowed;

@@ -67,7 +67,7 @@ it("names the rule that came nearest", () => {
   const asked = { endpoint: "e", reveals: "input", tenant: "acme", zone: "eu/de", trust: "listed" } as const;
   expect(policy.decide({ ...asked, dataClass: "personal" })).toEqual({
     allow: false,
-    rule: "personal data goes only to endpoints trusted as operated; this one is listed (longshore.yaml:4)",
+    rule: "personal data goes only to endpoints trusted as operated, and this one is listed (longshore.yaml:4)",
   });
   expect(policy.decide({ ...asked, dataClass: "persnal" })).toMatchObject({
     rule: expect.stringContaining("no rule of longshore.yaml:2 names the data class persnal"),

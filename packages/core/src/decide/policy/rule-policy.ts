@@ -38,10 +38,13 @@ function obstacle(
   }
   if (zones && !zoneWithin(zone, zones)) {
     const those = zones.length === 0 ? "no zone" : zones.join(", ");
-    return { near: 1, why: `${dataClass} data stays in ${those}; ${zone} is outside` };
+    return {
+      near: 1,
+      why: `${dataClass} data stays in zone ${those}, and the zone of this endpoint is ${zone}`,
+    };
   }
   if (trustRank(trust) >= demandedRank(leastTrust)) return undefined;
-  const why = `${dataClass} data goes only to endpoints trusted as ${leastTrust}; this one is ${trust}`;
+  const why = `${dataClass} data goes only to endpoints trusted as ${leastTrust}, and this one is ${trust}`;
   return { near: 2, why };
 }
 

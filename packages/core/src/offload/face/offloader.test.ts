@@ -319,7 +319,7 @@ describe("createOffloader", () => {
       offloader.infer("marks", { image: image(2) }, { dataClass: "restricted" }),
     );
     expect(result.because).toMatch(
-      /no other endpoint takes it \(edge: restricted data stays in device; eu\/store is outside; cloud: .*\)$/,
+      /no other endpoint takes it \(edge: restricted data stays in zone device, and the zone of this endpoint is eu\/store; cloud: .*\)$/,
     );
   });
 

@@ -116,7 +116,7 @@ class Race {
     }
     this.#stopListening = whenAborted(call.abort, () => this.#stop(abortError(call.abort, "execute")));
     this.#deadline = atDeadline(this.#loop.clock, call.deadlineMs, () => {
-      const under = [...this.#running.values()].map(({ leg }) => leg.endpoint).join(", ");
+      const under = [...new Set([...this.#running.values()].map(({ leg }) => leg.endpoint))].join(", ");
       const what = `no answer of ${this.#progress.plan.model} came before the deadline; under way: ${under}`;
       this.#stop(new LongshoreError("deadline-exceeded", "execute", what));
     });

@@ -146,7 +146,7 @@ export function callFromHeaders(
   let rules = unstated;
   if (remaining !== undefined) {
     if (!/^-?[0-9]{1,15}(\.[0-9]+)?$/.test(remaining)) {
-      throw invalid(deadlineHeader, "remaining time in milliseconds");
+      throw invalid(deadlineHeader, "the remaining time in milliseconds, such as 1500.5");
     }
     if (Number(remaining) <= 0) {
       throw new LongshoreError(
