@@ -60,6 +60,32 @@ it("no reader gets the end of a body with a flipped bit, in it or in the checksu
   }
 });
 
+it.each([50, 54, 58])(
+  "is not copied if its reader owns the pieces, and all of it is freed, %i bytes first",
+  async (cut) => {
+    const sent = await allOf(followedByChecksum(streamOf(bytes, 50), 50, crc32));
+    const pieces = [sent.slice(0, cut), sent.slice(cut)].filter(({ byteLength }) => byteLength > 0);
+    const freed: ArrayBufferLike[] = [];
+    const body: StreamBody = {
+      kind: "stream",
+      byteLength: sent.byteLength,
+      async *read() {
+        yield* pieces;
+      },
+      free: (piece) => {
+        expect(piece.byteLength).toBe(piece.buffer.byteLength);
+        freed.push(piece.buffer);
+      },
+    };
+    const back = withoutChecksum(body, followedCheck(sent.byteLength, crc32, "the body"));
+    for await (const piece of back.read()) {
+      expect(pieces.some(({ buffer }) => buffer === piece.buffer)).toBe(true);
+      back.free?.(piece);
+    }
+    expect(new Set(freed)).toEqual(new Set(pieces.map(({ buffer }) => buffer)));
+  },
+);
+
 it("is checked in its place while it arrives there, and refused with a flipped bit", async () => {
   const body = Uint8Array.from({ length: 100_000 }, (_, index) => index * 31);
   const sent = await allOf(followedByChecksum(streamOf(body, 65_536), body.byteLength, crc32));

@@ -80,19 +80,23 @@ export function withoutChecksum(
   check: FollowedCheck,
 ): StreamBody & { readonly byteLength: number } {
   const { byteLength } = check;
+  const free = body.free?.bind(body);
+  /** The last piece with the digits that came with it. */
+  let end: { readonly own: Uint8Array; readonly chunk: Uint8Array } | undefined;
   async function* read(): AsyncIterable<Uint8Array> {
     let passed = 0;
-    let end: Uint8Array | undefined;
     for await (const chunk of body.read()) {
       check.add(chunk);
       const own = chunk.subarray(0, Math.min(chunk.byteLength, byteLength - passed));
       passed += own.byteLength;
-      // The chunk is only lent until the next one is read, and the end waits for its checksum.
-      if (passed === byteLength && own.byteLength > 0) end = own.slice();
-      else if (own.byteLength > 0) yield own;
+      // The end waits for its checksum. A lent chunk is there only until the next one is read.
+      if (own.byteLength === 0) free?.(chunk);
+      else if (passed === byteLength) end = { own: free ? own : own.slice(), chunk };
+      else yield own;
     }
     check.finish();
-    if (end) yield end;
+    if (end) yield end.own;
   }
-  return { kind: "stream", byteLength, read };
+  if (!free) return { kind: "stream", byteLength, read };
+  return { kind: "stream", byteLength, read, free: (piece) => free(piece === end?.own ? end.chunk : piece) };
 }
