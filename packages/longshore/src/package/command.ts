@@ -22,6 +22,8 @@ import {
   systemClock,
   systemRandom,
 } from "@longshore/nodejs";
+import type { ModelStore } from "@longshore/engine";
+import { openEngine } from "../compose/open-engine.ts";
 import { openModel, type OpenedModel } from "../compose/open-model.ts";
 import { hasHeads, headsOf } from "./heads.ts";
 import { checkPackage, manifestOf, nextSerial } from "./package-file.ts";
@@ -51,6 +53,29 @@ export function packageReference(text: string): PackageReference {
   return text.startsWith("sha256:") ? { digest: text } : { model: text };
 }
 
+/** Why servers could not serve versions of a model. */
+async function unusable(store: ModelStore, model: string): Promise<readonly string[]> {
+  const { engine, close } = openEngine({ store });
+  const call = housekeepingCall("package");
+  try {
+    const found: string[] = [];
+    for (const { name, version, state, reason } of await engine.index(model)) {
+      if (name !== model) continue;
+      if (state === "unavailable")
+        found.push(`${model} ${version} cannot be served: ${reason ?? "no reason"}`);
+      else {
+        await engine.describe(model, version, call).catch((thrown: unknown) => {
+          const { message } = LongshoreError.from(thrown, "resolve", "reading a model");
+          found.push(`${model} ${version} cannot be served: ${message}`);
+        });
+      }
+    }
+    return found;
+  } finally {
+    await close();
+  }
+}
+
 /** Writes the signed manifest beside the files of a model and prints the digest that names the package. */
 export async function packageSign(
   argument: string,
@@ -76,6 +101,7 @@ export async function packageSign(
   const signed = await sign("package manifest", manifestJson(manifest), signer);
   await replaceFile(join(folder, manifestName), `${JSON.stringify(signed, undefined, 1)}\n`);
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  for (const why of await unusable(store, model)) io.note(`warning: ${why}`);
   if (options.json)
     io.out(
       JSON.stringify({ digest, model, serial, ...end, files: manifest.files.length, bytes, key: signer.key }),

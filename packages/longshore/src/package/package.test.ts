@@ -1,5 +1,5 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -186,4 +186,19 @@ pipeline:
   const signing = ["package", "sign", file("models/twice"), "--key", file("operator.pem"), "--heads"];
   const { code, notes } = await command(...signing);
   expect([code, notes]).toEqual([0, expect.stringContaining("no heads: twice is a pipeline")]);
+});
+
+it("signing warns of a model that no server can read", async () => {
+  await mkdir(file("models/broken/1"), { recursive: true });
+  await writeFile(file("models/broken/1/model.onnx"), "no model");
+  const { code, notes } = await command(
+    "package",
+    "sign",
+    file("models/broken"),
+    "--key",
+    file("operator.pem"),
+  );
+  expect(code).toBe(0);
+  expect(notes).toMatch(/^warning: broken 1 cannot be served: .*ONNX/m);
+  await rm(file("models/broken"), { recursive: true });
 });
