@@ -52,7 +52,7 @@ export async function gatewayCommand(command: Command, io: CommandIo): Promise<E
     throw new LongshoreError(
       "invalid-input",
       "resolve",
-      "a gateway without --joins needs servers: give --at URL, repeated, or --directory",
+      "a gateway with --no-joins needs servers: give --at URL, repeated, or --directory",
     );
   }
   const beliefs = await beliefsOf(options, io);
@@ -88,7 +88,11 @@ export async function gatewayCommand(command: Command, io: CommandIo): Promise<E
     {
       key: "servers",
       json: addresses,
-      text: addresses.join(", ") || (found ? "those of the directory" : "those that join"),
+      text: [
+        ...addresses,
+        ...(found ? ["those of the directory"] : []),
+        ...(options.joins ? ["those that join"] : []),
+      ].join(", "),
     },
     io,
   );

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import type { CommandIo } from "../options/io.ts";
 import { groups, runCommand } from "./run-command.ts";
 
@@ -49,4 +49,21 @@ it.each([
   const { said, io } = listening();
   expect(await runCommand(["serve", ".", "--providers", list], io)).toBe(2);
   expect(said).toEqual([expect.stringContaining(why)]);
+});
+
+it("a gateway says which servers it may use, and refuses to have none", async () => {
+  const none = listening();
+  expect(await runCommand(["gateway", "--no-joins"], none.io)).toBe(2);
+  expect(none.said.join("\n")).toContain("a gateway with --no-joins needs servers");
+  const stop = new AbortController();
+  const { said, io } = listening();
+  const ports = ["--port", "0", "--no-grpc-port", "--beliefs", "off", "--data-class", "public"];
+  const at = ["--at", "http://127.0.0.1:9"];
+  const ended = runCommand(["gateway", ...ports, ...at], { ...io, stop: stop.signal });
+  await vi.waitFor(
+    () => expect(said.join("\n")).toMatch(/^servers: http:\/\/127\.0\.0\.1:9, those that join$/m),
+    60_000,
+  );
+  stop.abort();
+  expect(await ended).toBe(0);
 });
