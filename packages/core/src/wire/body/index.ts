@@ -12,6 +12,6 @@ export {
   type WholeBody,
   type WireBody,
 } from "./body.ts";
-export { type FollowedCheck, followedByChecksum, followedCheck, withoutChecksum } from "./followed-body.ts";
+export { followedByChecksum, followedCheck, withoutChecksum } from "./followed-body.ts";
 export { type KeptBody, keptBody } from "./kept-body.ts";
 export { type BodyOptions, readBody, readParts } from "./read-body.ts";
