@@ -205,8 +205,8 @@ function summarise(
   for (const name of direct && ours && theirs ? names : []) {
     const p99 = (one: Subject | undefined): number[] =>
       one?.times[name].map((times) => quantile(times, 0.99)) ?? [];
-    const compared = addedRatio({ direct: p99(direct), ours: p99(ours), theirs: p99(theirs) }, draw);
-    const { ratio, theirsMs, noiseMs, whole } = compared;
+    const times = { direct: p99(direct), ours: p99(ours), theirs: p99(theirs) };
+    const { ratio, theirsMs, noiseMs, whole } = addedRatio(times, draw);
     say(
       `${name.padEnd(5)} p99 through the gateway over that through Envoy ${whole.median.toFixed(2)} (95 %: ${whole.low.toFixed(2)}..${whole.high.toFixed(2)})`,
     );
