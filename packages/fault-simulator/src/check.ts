@@ -162,9 +162,11 @@ function alive(run: WorldRun): Violation[] {
     const unknown = reason === "unknown-model" || reason === "unknown-version";
     // No endpoint knows an alias that the operator has not set yet.
     if (unknown && request.alias !== undefined && run.aliasSetMs > outcome.doneMs - settleMs) return [];
-    // Where rules leave only the server that lacks the model, they are the reason that is told.
+    // Where rules leave only the server that lacks the model, they are the reason that is told. A gateway tells of servers that have it only.
     const lacks = ({ name }: ServerSpec): boolean =>
-      unknown || outcome.message.includes(`${name}: it does not have this model`);
+      unknown ||
+      reason === "policy-denied" ||
+      outcome.message.includes(`${name}: it does not have this model`);
     const whole = run.spec.servers.find(
       (server) =>
         couldAnswer(run, outcome, server, fromMs, untilMs) &&

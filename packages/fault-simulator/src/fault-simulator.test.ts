@@ -125,6 +125,11 @@ const fixedCases: readonly (readonly [string, number, readonly Fault[]])[] = [
     11,
     [{ kind: "lose-reply", machine: "gateway", atMs: 5902, forMs: 5280, amount: 0, ratio: 1 }],
   ],
+  [
+    "a gateway denies what rules keep for a server whose model an operator unloaded",
+    73_031,
+    [{ kind: "unload", machine: "server-2", atMs: 7943, forMs: 3199, amount: 0, ratio: 0.63 }],
+  ],
 ];
 
 it.each(fixedCases)("%s (seed %d)", async (_, seed, faults) => {
