@@ -49,10 +49,14 @@ const leastGainRatio = 0.03;
 const leastTotalGainRatio = 0.15;
 /** A smaller run is chosen where it is nearly as good: its requests wait for less. */
 const nearBestRatio = 1.1;
-/** Runs of each size, of short and of long runs. */
+/** Least runs of each size, of short and of long runs. */
 const shortRounds = 5;
 const longRounds = 2;
 const longRunMs = 5;
+/** Runs of each size go on until they took so long together: others may slow all runs of a millisecond. */
+const leastTimedMs = 2;
+/** Most runs of each size. */
+const mostRounds = 40;
 /** All runs that compare answers may take so long together. */
 const mostCompareMs = 5000;
 
@@ -84,7 +88,12 @@ async function worthwhile({ rows, most, run }: TrialParts): Promise<{
     // The first run of a size prepares memory for it.
     let { ranMs: fastest } = await run(feeds);
     const rounds = fastest > longRunMs ? longRounds : shortRounds;
-    for (let round = 0; round < rounds; round++) fastest = Math.min(fastest, (await run(feeds)).ranMs);
+    let timedMs = 0;
+    for (let round = 0; round < rounds || (timedMs < leastTimedMs && round < mostRounds); round++) {
+      const { ranMs } = await run(feeds);
+      fastest = Math.min(fastest, ranMs);
+      timedMs += ranMs;
+    }
     return fastest;
   };
   const alone = await time(1);
