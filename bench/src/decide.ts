@@ -301,7 +301,7 @@ async function arrivalsOnly(
   const packet = await arrivalGroup("packet", packets, kinds, draws, say);
   const log = await arrivalGroup("log", logs, kinds, draws, say);
   const back = held ? { rows: [], figures: {} } : await returns(say);
-  const figures = { ...(held ? unseen(packet, kinds) : packet.figures), ...log.figures, ...back.figures };
+  const figures = { ...(held ? unseen(packet) : packet.figures), ...log.figures, ...back.figures };
   if (held) {
     const about = { commit: commitOf(), kinds: kinds.map(({ name }) => name), traces: traces.length, draws };
     logHeldOut(about, figures);
@@ -312,23 +312,24 @@ async function arrivalsOnly(
 }
 
 /** Figures of packet rows on held-out traces, which have aims of their own: the means over the oracle of all arrivals, and of the beat alone. */
-function unseen(
-  {
-    rows,
-    figures,
-  }: { readonly rows: readonly ArrivalRow[]; readonly figures: Readonly<Record<string, number>> },
-  kinds: readonly ArrivalKind[],
-): Record<string, number> {
+function unseen({
+  rows,
+  figures,
+}: {
+  readonly rows: readonly ArrivalRow[];
+  readonly figures: Readonly<Record<string, number>>;
+}): Record<string, number> {
   const { packetAverageMeanVsOracle, packetWorstMeanVsOracle, ...harm } = figures;
-  const beat = meansVsOracle(rows.filter(({ arrivals }) => arrivals === "beat"));
+  const beat = rows.filter(({ arrivals }) => arrivals === "beat");
+  const { averageMeanVsOracle, worstMeanVsOracle } = meansVsOracle(beat);
   return {
     ...harm,
     unseenAverageMeanVsOracle: packetAverageMeanVsOracle ?? NaN,
     unseenWorstMeanVsOracle: packetWorstMeanVsOracle ?? NaN,
-    ...(kinds.some(({ name }) => name === "beat")
+    ...(beat.length > 0
       ? {
-          unseenBeatAverageMeanVsOracle: beat.averageMeanVsOracle,
-          unseenBeatWorstMeanVsOracle: beat.worstMeanVsOracle,
+          unseenBeatAverageMeanVsOracle: averageMeanVsOracle,
+          unseenBeatWorstMeanVsOracle: worstMeanVsOracle,
         }
       : {}),
   };

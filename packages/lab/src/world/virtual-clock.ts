@@ -101,11 +101,11 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   }
 
   /** Fires events, each with all that follows from it, until `done` says so. One promise an event: a simulation fires thousands. */
-  async function drive(untilMs: number, mostEvents: number, done: () => boolean): Promise<void> {
+  async function drive(untilMs: number, maxEvents: number, done: () => boolean): Promise<void> {
     for (let events = 0; ; events++) {
       await settle();
       if (outside.size > 0) await outsideDone();
-      if (events > mostEvents) throw fault(`more than ${mostEvents} events: something never comes to rest`);
+      if (events > maxEvents) throw fault(`more than ${maxEvents} events: something never comes to rest`);
       if (done() || !fireNext(untilMs)) return;
     }
   }

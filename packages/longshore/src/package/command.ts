@@ -59,16 +59,12 @@ async function unusable(store: ModelStore, model: string): Promise<readonly stri
   const call = housekeepingCall("package");
   try {
     const found: string[] = [];
-    for (const { name, version, state, reason } of await engine.index(model)) {
-      if (name !== model) continue;
-      if (state === "unavailable")
-        found.push(`${model} ${version} cannot be served: ${reason ?? "no reason"}`);
-      else {
-        await engine.describe(model, version, call).catch((thrown: unknown) => {
-          const { message } = LongshoreError.from(thrown, "resolve", "reading a model");
-          found.push(`${model} ${version} cannot be served: ${message}`);
-        });
-      }
+    const own = (await engine.index(model)).filter(({ name }) => name === model);
+    for (const { version } of own) {
+      await engine.describe(model, version, call).catch((thrown: unknown) => {
+        const { message } = LongshoreError.from(thrown, "resolve", "reading a model");
+        found.push(`${model} ${version} cannot be served: ${message}`);
+      });
     }
     return found;
   } finally {

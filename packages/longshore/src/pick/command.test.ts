@@ -101,14 +101,20 @@ it("picks over TLS with a self-signed certificate, and is known to health checks
   const session = connect(`https://${String(listening)}`, { rejectUnauthorized: false });
   open.push({ close: () => session.destroy() });
   // On a busy machine the server's description may come after the first questions.
-  const answers = (path: string, message: Buffer, words: string): Promise<void> =>
-    vi.waitFor(async () => expect((await ask(session, path, message)).toString()).toContain(words), 60_000);
-  const serving = Buffer.from([8, 1]).toString();
-  for (const name of ["", "liveness", "readiness", "envoy.service.ext_proc.v3.ExternalProcessor"])
-    await answers(health, field(1, text(name)), serving);
+  const answers = (path: string, message: Buffer, ...words: readonly string[]): Promise<void> =>
+    vi.waitFor(async () => {
+      const answer = (await ask(session, path, message)).toString();
+      for (const word of words) expect(answer).toContain(word);
+    }, 60_000);
+  // The status SERVING.
+  const serving = Buffer.from([8, 1]);
+  for (const name of ["", "liveness", "readiness", "envoy.service.ext_proc.v3.ExternalProcessor"]) {
+    const question = field(1, text(name));
+    await vi.waitFor(async () => expect(await ask(session, health, question)).toEqual(serving), 60_000);
+  }
   const headers = { ":method": "POST", ":path": "/v2/models/simple/infer", "content-length": "100" };
-  await answers(process, requestHeaders(headers), `x-gateway-destination-endpoint\u001a`);
-  await answers(process, requestHeaders(headers), address.replace("http://", ""));
+  const routed = [`x-gateway-destination-endpoint\u001a`, address.replace("http://", "")];
+  await answers(process, requestHeaders(headers), ...routed);
   const unknown = requestHeaders({ ...headers, ":path": "/v2/models/no/infer" });
   await answers(process, unknown, '"reason":"unknown-model"');
   const restricted = requestHeaders({ ...headers, "longshore-rules": "class=restricted;trust=none" });

@@ -78,16 +78,10 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
         };
       }
       if (rule.zones && !zoneWithin(zone, rule.zones)) {
-        return {
-          allow: false,
-          rule: `${dataClass} data stays in zone ${rule.zones.join(", ")}, and the zone of this endpoint is ${zone}`,
-        };
+        return { allow: false, rule: outsideOf(rule.zones, dataClass, zone) };
       }
       if (trustRank(trust) < demandedRank(rule.leastTrust)) {
-        return {
-          allow: false,
-          rule: `${dataClass} data goes only to endpoints trusted as ${rule.leastTrust}, and this one is ${trust}`,
-        };
+        return { allow: false, rule: trustedLess(rule.leastTrust, dataClass, trust) };
       }
       return allowed;
     },
@@ -95,6 +89,17 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 }
 
 const allowed = { allow: true } as const;
+
+/** The reason why data of a class may not go to a zone that is none of these. */
+export function outsideOf(zones: readonly ZoneId[], dataClass: DataClass, zone: ZoneId): string {
+  const those = zones.length === 0 ? "no zone" : `zone ${zones.join(", ")}`;
+  return `${dataClass} data stays in ${those}, and the zone of this endpoint is ${zone}`;
+}
+
+/** The reason why data of a class may not go to an endpoint that is trusted less than this. */
+export function trustedLess(leastTrust: TrustLevel, dataClass: DataClass, trust: TrustLevel): string {
+  return `${dataClass} data goes only to endpoints trusted as ${leastTrust}, and this one is ${trust}`;
+}
 
 /** Whether zones have more than the caller's own machine. Undefined: any zone. */
 export function isElsewhere(zones: readonly ZoneId[] | undefined): boolean {

@@ -73,3 +73,24 @@ it("names the rule that came nearest", () => {
     rule: expect.stringContaining("no rule of longshore.yaml:2 names the data class persnal"),
   });
 });
+
+it("says in words that a rule permits no zone", () => {
+  const nowhere = {
+    classes: ["personal"],
+    zones: [],
+    leastTrust: "listed",
+    where: "longshore.yaml:4",
+  } as const;
+  const decision = rulePolicy([nowhere], "longshore.yaml:3").decide({
+    dataClass: "personal",
+    zone: "eu",
+    trust: "operated",
+    tenant: "acme",
+    endpoint: "e",
+    reveals: "input",
+  });
+  expect(decision).toEqual({
+    allow: false,
+    rule: "personal data stays in no zone, and the zone of this endpoint is eu (longshore.yaml:4)",
+  });
+});

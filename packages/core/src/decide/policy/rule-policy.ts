@@ -7,7 +7,15 @@ import {
   type ZoneId,
   zoneWithin,
 } from "../../words/base/index.ts";
-import { isElsewhere, noClass, type Policy, type PolicyFacts, unstatedClass } from "./policy.ts";
+import {
+  isElsewhere,
+  noClass,
+  outsideOf,
+  type Policy,
+  type PolicyFacts,
+  trustedLess,
+  unstatedClass,
+} from "./policy.ts";
 
 /** A rule: data of these classes, of these tenants, may be processed in these zones by endpoints that are trusted as far. */
 export interface PolicyRule {
@@ -37,15 +45,10 @@ function obstacle(
     };
   }
   if (zones && !zoneWithin(zone, zones)) {
-    const those = zones.length === 0 ? "no zone" : zones.join(", ");
-    return {
-      near: 1,
-      why: `${dataClass} data stays in zone ${those}, and the zone of this endpoint is ${zone}`,
-    };
+    return { near: 1, why: outsideOf(zones, dataClass, zone) };
   }
   if (trustRank(trust) >= demandedRank(leastTrust)) return undefined;
-  const why = `${dataClass} data goes only to endpoints trusted as ${leastTrust}, and this one is ${trust}`;
-  return { near: 2, why };
+  return { near: 2, why: trustedLess(leastTrust, dataClass, trust) };
 }
 
 /**
