@@ -24,3 +24,4 @@ export * from "./onnx-runtime-contract.ts";
 export * from "./runtime-contract.ts";
 export * from "./transport-contract.ts";
 export * from "./triton-models.ts";
+export * from "./untyped.ts";

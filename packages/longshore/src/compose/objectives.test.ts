@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { untyped } from "@longshore/testkit";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { float32Tensor, type Limits, type Offloader } from "@longshore/core";
 import { constantTrace, linkProxy, type LinkProxy } from "@longshore/lab";
@@ -72,7 +73,7 @@ it("a gateway minimises the app's objective, request by request", async () => {
 
 it("refuses an objective that it cannot minimise, here and at the gateway", async () => {
   const asked = (limits: object) =>
-    app.infer("anomaly", { readings }, { dataClass: "public", ...limits } as Limits);
+    app.infer("anomaly", { readings }, untyped({ dataClass: "public", ...limits }));
   await expect(asked({ objective: "speed" })).rejects.toMatchObject({
     reason: "invalid-input",
     message: expect.stringContaining("'speed' is none of mean, p1 to p99, energy, cost and carbon"),

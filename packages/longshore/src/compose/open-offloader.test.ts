@@ -3,18 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { deviceMonitor, systemClock } from "@longshore/nodejs";
-import { memoryStore } from "@longshore/testkit";
+import { memoryStore, untyped } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { openLocal, openOffloader } from "./open-offloader.ts";
 import type { OpenOptions } from "./open-options.ts";
 
 it("refuses an option that does not exist, and names those that do", async () => {
-  const misspelt = { servers: [], defaultz: {} } as OpenOptions;
+  const misspelt: OpenOptions = untyped({ servers: [], defaultz: {} });
   await expect(openOffloader(misspelt)).rejects.toMatchObject({
     reason: "invalid-configuration",
     message: expect.stringMatching(/no option 'defaultz'; it has repository, .*defaults/),
   });
-  await expect(openOffloader("./models" as never)).rejects.toMatchObject({ reason: "invalid-configuration" });
+  await expect(openOffloader(untyped("./models"))).rejects.toMatchObject({ reason: "invalid-configuration" });
 });
 
 it("knows how hot this device is at the first decision", async () => {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { untyped } from "@longshore/testkit";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { float32Tensor } from "@longshore/core";
 import { replaceFile } from "@longshore/nodejs";
@@ -135,7 +136,7 @@ it.each([
 });
 
 it("no endpoint may claim that it is attested", async () => {
-  const servers = [{ address: "http://127.0.0.1:1", trust: "attested" as never }];
+  const servers = [{ address: "http://127.0.0.1:1", trust: untyped("attested") }];
   await expect(openOffloader({ servers })).rejects.toMatchObject({
     reason: "invalid-configuration",
     message: expect.stringContaining("nothing here verifies"),

@@ -41,7 +41,7 @@ const unbusy: Omit<EndpointPicker, "pick"> = {
 const peer = { address: "127.0.0.1", loopback: true };
 
 /** A processor over a picker that records its calls. */
-function processor(refuse?: LongshoreError) {
+function processor(refuse?: Error) {
   const asked: { readonly request: PickRequest; readonly call: Call }[] = [];
   const told: unknown[] = [];
   const clock = virtualClock();
@@ -213,7 +213,7 @@ it("refuses with status, reason and Retry-After as JSON", async () => {
 });
 
 it("says nothing of errors that are not ours", async () => {
-  const { process } = processor(new TypeError("/secret/path") as LongshoreError);
+  const { process } = processor(new TypeError("/secret/path"));
   const answer = await process(infer);
   if (answer.kind !== "answered") throw new Error("routed");
   expect(answer.status).toBe(500);

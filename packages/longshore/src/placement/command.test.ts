@@ -108,11 +108,8 @@ const three = [
   "cloud,tier=cloud,speed=20,rtt=8,overhead=1,up=1mbit,microsPerSecond=500,microsPerMegabyte=3",
 ];
 
-/** The value of the three nodes at some tiers, computed independently. */
-function worth(
-  tiers: readonly number[],
-  reach: number,
-): Record<string, number> & { outcomes: number[]; stages: number[] } {
+/** The value of the three nodes at some tiers for each goal, computed independently. */
+function worth(tiers: readonly number[], reach: number): Readonly<Record<string, number>> {
   const speeds = [0.25, 2, 20];
   const rates = [2e6, 1e6];
   const fixedMs = [12, 9].map((ms, hop) => ms + (2000 * 8000) / (4 * rates[hop]!));
@@ -152,9 +149,7 @@ function worth(
     throughput: Math.max(...stages),
     chance: outcomes.filter((ms) => ms > 70).length / 16,
     memory: tiers.reduce((sum, tier, node) => sum + (tier === 0 ? weightBytes[node]! : 0), 0),
-    outcomes,
-    stages,
-  } as never;
+  };
 }
 
 /** The least of a goal over all placements that are allowed. */

@@ -235,7 +235,7 @@ it("reads every address of a name", async () => {
   const { port } = new URL(gate.address);
   const { systemClock } = await import("@longshore/nodejs");
   const server = { id: "g", address: `http://gateways.test:${port}` };
-  const sources = createSources([server as never], systemClock(), async () => ["127.0.0.1", "127.0.0.2"]);
+  const sources = createSources([server], systemClock(), async () => ["127.0.0.1", "127.0.0.2"]);
   open.push(sources);
   const { pages, problems } = await sources.read();
   expect([...pages.keys()]).toEqual([`http://127.0.0.1:${port}`]);

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import { createServer as createRawServer, type AddressInfo } from "node:net";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -43,11 +43,14 @@ const echo: Handler = async ({ headers, peer }) => ({
   },
 });
 
-async function ask(
-  transport: Transport,
-): Promise<{ authorization?: string; peer: { certificate?: { uris: string[] } } }> {
+interface Identity {
+  readonly authorization?: string;
+  readonly peer: { readonly certificate?: { readonly uris: readonly string[] } };
+}
+
+async function ask(transport: Transport): Promise<Identity> {
   const { body } = await transport.send(get, call);
-  return JSON.parse(new TextDecoder().decode(await readBody(body, { maxBytes: 65_536 }))) as never;
+  return JSON.parse(new TextDecoder().decode(await readBody(body, { maxBytes: 65_536 }))) as Identity;
 }
 
 async function plain(): Promise<string> {
@@ -97,8 +100,8 @@ describe.each(kinds)("credentials of %s", (_name, make) => {
 
   it("never follow a redirect", async () => {
     const seen: unknown[] = [];
-    const listening = async (answer: Parameters<typeof createServer>[1]): Promise<string> => {
-      const one: Server = createServer(answer as never);
+    const listening = async (answer: RequestListener): Promise<string> => {
+      const one = createServer(answer);
       await new Promise<void>((resolve) => one.listen(0, "127.0.0.1", resolve));
       after.push(
         () => one.closeAllConnections(),
@@ -106,14 +109,13 @@ describe.each(kinds)("credentials of %s", (_name, make) => {
       );
       return `http://127.0.0.1:${(one.address() as AddressInfo).port}`;
     };
-    const thief = await listening(((request: { headers: unknown }, response: { end(): void }) => {
+    const thief = await listening((request, response) => {
       seen.push(request.headers);
       response.end();
-    }) as never);
-    const honest = await listening(((
-      _: unknown,
-      response: { writeHead(s: number, h: object): { end(): void } },
-    ) => response.writeHead(307, { location: `${thief}/v2` }).end()) as never);
+    });
+    const honest = await listening((_, response) => {
+      response.writeHead(307, { location: `${thief}/v2` }).end();
+    });
     const { status } = await make({ address: honest, credentials: { bearer: secret } }).send(get, call);
     expect([0, 307]).toContain(status);
     expect(seen).toEqual([]);

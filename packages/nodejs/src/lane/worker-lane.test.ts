@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { bytesTensor, float32Tensor, give, LongshoreError, tensorsOf, textElements } from "@longshore/core";
 import { childCall, housekeepingCall } from "@longshore/core/internal";
 import type { ChainStep, Lane } from "@longshore/engine";
-import { laneContract, manualClock } from "@longshore/testkit";
+import { laneContract, manualClock, untyped } from "@longshore/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { builtFile } from "../runtime/built-file.ts";
 import { workerLane } from "./worker-lane.ts";
@@ -41,18 +41,13 @@ function gate(): { step: ChainStep; open(): void; reached(): Promise<void> } {
   const view = new Int32Array(flag);
   return {
     // shared memory is no JSON, but a message port carries it, which lets a test hold a thread without timing
-    step: { id: "gate", transform: "gate", parameters: { flag } as never, inputs: {} },
+    step: { id: "gate", transform: "gate", parameters: untyped({ flag }), inputs: {} },
     open() {
       Atomics.store(view, 0, 1);
       Atomics.notify(view, 0);
     },
     async reached() {
-      const waiting = (
-        Atomics as unknown as {
-          waitAsync(view: Int32Array, index: number, value: number): { value: unknown };
-        }
-      ).waitAsync(view, 1, 0);
-      await waiting.value;
+      await Atomics.waitAsync(view, 1, 0).value;
     },
   };
 }
@@ -238,10 +233,10 @@ describe("worker lane", () => {
     await expect(lane.run([step("rubbish")], tensorsOf(), ["a.more"], call)).rejects.toMatchObject({
       reason: "internal",
     });
-    const parameters = { call: () => 0 } as never;
-    await expect(
-      lane.run([{ ...step("thread"), parameters }], tensorsOf(), ["a.out"], call),
-    ).rejects.toMatchObject({ reason: "internal" });
+    const unsendable: ChainStep = { ...step("thread"), parameters: untyped({ call: () => 0 }) };
+    await expect(lane.run([unsendable], tensorsOf(), ["a.out"], call)).rejects.toMatchObject({
+      reason: "internal",
+    });
     expect(await thread()).toMatch(/^\d+$/u);
   });
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import {
+  type Account,
   type Call,
   type Endpoint,
   float32Tensor,
@@ -147,7 +148,7 @@ describe("answers from memory", () => {
     const { ask, outcomes } = await world({
       run: async () => {
         if (fail) throw new LongshoreError("run-failed", "execute", "planted");
-        return { outputs: inputs(3), account: lesser } as never;
+        return { outputs: inputs(3), account: lesser };
       },
     });
     await expect(ask(inputs(1))).rejects.toMatchObject({ reason: "run-failed" });
@@ -189,7 +190,7 @@ describe("answers from memory", () => {
   });
 });
 
-const lesser = {
+const lesser: Account = {
   endpoint: "double",
   zone: "eu",
   segment: { ...request(inputs()).segment, variant: "small" },

@@ -974,10 +974,10 @@ describe("logs and metrics for a collector", () => {
       readonly gauge?: { readonly dataPoints: Record<string, unknown>[] };
       readonly histogram?: { readonly dataPoints: Record<string, unknown>[] };
     }
-    const bodies = got as unknown as readonly {
-      readonly body: { readonly resourceMetrics: { scopeMetrics: { metrics: Metric[] }[] }[] };
-    }[];
-    return bodies.map(({ body }) => body.resourceMetrics.flatMap((one) => one.scopeMetrics[0]!.metrics));
+    return got.map(({ body }) => {
+      const metrics = body["resourceMetrics"] as readonly { scopeMetrics: { metrics: Metric[] }[] }[];
+      return metrics.flatMap((one) => one.scopeMetrics[0]!.metrics);
+    });
   }
 
   it("sends counters, gauges and histograms as they are, at each interval and at the end", async () => {

@@ -15,7 +15,7 @@ import {
 } from "@longshore/core";
 import { systemClock as nodeClock } from "@longshore/nodejs";
 import { createHandler, listen, type Listening } from "@longshore/server";
-import { type DoubleEndpoint, doubleDescription, doubleEndpoint } from "@longshore/testkit";
+import { doubleDescription, type DoubleEndpoint, doubleEndpoint, untyped } from "@longshore/testkit";
 import { connect } from "./connect.ts";
 
 let listening: Listening | undefined;
@@ -96,9 +96,9 @@ describe("remote client", () => {
       [{ x: Float32Array.of(1, 2, 3), z: "?" }, "invalid-input"],
       [{ x: "text" }, "invalid-input"],
       [{ x: Float32Array.of(1, 2) }, "invalid-input"],
-      [null as never, "invalid-input"],
-      [{ x: null as never }, "invalid-input"],
-      [{ x: { spec: 1 } as never }, "invalid-input"],
+      [untyped(null), "invalid-input"],
+      [{ x: untyped(null) }, "invalid-input"],
+      [{ x: untyped({ spec: 1 }) }, "invalid-input"],
     ];
     for (const [inputs, reason] of refused) {
       await expect(client.infer("double", inputs)).rejects.toMatchObject({ reason });

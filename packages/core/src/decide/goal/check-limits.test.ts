@@ -1,3 +1,4 @@
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { checkLimits, checkNamed, limitChecks } from "./check-limits.ts";
 
@@ -61,7 +62,7 @@ describe("checkLimits", () => {
   });
 
   it.each([null, "latency"])("refuses %o in place of limits", (limits) => {
-    const refused = () => checkLimits<object>(limits as unknown as object, limitChecks.ofCalls);
+    const refused = () => checkLimits<object>(untyped(limits), limitChecks.ofCalls);
     expect(refused).toThrow(expect.objectContaining({ reason: "invalid-input" }));
     expect(refused).toThrow("limits must be a mapping");
   });

@@ -1,3 +1,4 @@
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import type { TrustLevel, ZoneId } from "../../words/base/index.ts";
 import { type Policy, standardPolicy, tablePolicy } from "./policy.ts";
@@ -49,7 +50,7 @@ describe("tablePolicy", () => {
 });
 
 it("a policy with a misspelt level of trust lets nothing off the device", () => {
-  const policy = tablePolicy({ personal: { leastTrust: "Operated" as TrustLevel } });
+  const policy = tablePolicy({ personal: { leastTrust: untyped("Operated") } });
   const where = {
     dataClass: "personal",
     zone: "eu",

@@ -2,8 +2,9 @@ import { manualClock, testEntry, testMemory } from "@longshore/testkit";
 import { newOperatorKey, operatorRing, operatorSigner } from "@longshore/nodejs";
 import { describe, expect, it } from "vitest";
 import type { Json, LongshoreEvent } from "../../words/base/index.ts";
-import { type KeyRing, sign } from "../signed/index.ts";
+import { type KeyRing, sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
+import { entryJson } from "./entry.ts";
 import type { DirectoryMemory, RecordSink } from "./source.ts";
 
 const key = newOperatorKey();
@@ -21,12 +22,15 @@ const ring: KeyRing = {
 const stranger = operatorSigner(newOperatorKey().privatePem);
 const farMs = 253_402_300_799_999;
 
-async function record(revision: number, change: Record<string, Json> = {}, signer = operator): Promise<Json> {
+async function record(
+  revision: number,
+  change: Record<string, Json> = {},
+  signer = operator,
+): Promise<{ alias: Signed<Json> }> {
   const { notBeforeMs = 0, notAfterMs = farMs, ...alias } = change;
   const body = { schemaVersion: 1, notBeforeMs, notAfterMs, alias: { name: "reader", revision, ...alias } };
   const purpose = change["purpose"] === "entry" ? "directory entry" : "alias entry";
-  // Plain data.
-  return { alias: await sign(purpose, body as unknown as Json, signer) } as unknown as Json;
+  return { alias: await sign(purpose, body, signer) };
 }
 
 function open(change: { readonly memory?: DirectoryMemory; readonly keys?: boolean } = {}) {
@@ -72,7 +76,7 @@ describe("aliases that the operator signed", () => {
     const { directory, tell, revisions, refused, changes } = open();
     const first = await record(1, { because: "a" });
     const endpoint = {
-      signed: await sign("directory entry", testEntry({ id: "edge" }) as unknown as Json, operator),
+      signed: await sign("directory entry", entryJson(testEntry({ id: "edge" })), operator),
     };
     await tell((sink) => sink.all([endpoint, first]));
     expect([revisions(), directory.snapshot().entries.map(({ id }) => id)]).toEqual([[1], ["edge"]]);
@@ -111,7 +115,7 @@ describe("aliases that the operator signed", () => {
       [expect.stringContaining("no keys of the operator")],
     ]);
     const { tell, revisions, refused, clock } = open();
-    const unsigned = { alias: { body: (good as { alias: { body: Json } }).alias.body } };
+    const unsigned = { alias: { body: good.alias.body } };
     const late = await record(1, { notAfterMs: clock.wallMs() + 5000 });
     await tell((sink) => sink.all([unsigned]));
     expect(refused).toEqual([expect.stringContaining("not signed")]);

@@ -9,14 +9,9 @@ import {
   virtualClock,
 } from "@longshore/lab";
 import fc from "fast-check";
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
-import {
-  type Call,
-  type LongshoreEvent,
-  type Observer,
-  seededRandom,
-  type TrustLevel,
-} from "../../words/base/index.ts";
+import { type Call, type LongshoreEvent, type Observer, seededRandom } from "../../words/base/index.ts";
 import type { Endpoint, EndpointInfo, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { linkBelief, linkModel } from "../../decide/estimate/index.ts";
 import type { LinkLearner } from "../../wire/transport/index.ts";
@@ -25,7 +20,7 @@ import { isInfeasible } from "../../decide/plan/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { float32Tensor, type Tensor, tensorOf } from "../../words/tensor/index.ts";
 import { createOffloader } from "./create-offloader.ts";
-import type { Limits, Offloader } from "../offloader/index.ts";
+import type { Offloader } from "../offloader/index.ts";
 import type { OffloadParts } from "../race/index.ts";
 
 /**
@@ -567,12 +562,10 @@ describe("createOffloader", () => {
     const { clock, offloader } = world();
     const asked = { image: image(4) };
     for (const limits of [{ leastTrust: "Operated" }, { zone: ["eu"] }, { deadlineMs: Number.NaN }]) {
-      expect(await reasonOf(clock, offloader.infer("marks", asked, limits as Limits))).toBe("invalid-input");
+      expect(await reasonOf(clock, offloader.infer("marks", asked, untyped(limits)))).toBe("invalid-input");
     }
-    expect(() => offloader.stream("marks", [asked], { zones: "eu" } as unknown as Limits)).toThrow(
-      "limits.zones",
-    );
-    expect(() => world({ parts: { defaults: { leastTrust: "operatd" as TrustLevel } } })).toThrow(
+    expect(() => offloader.stream("marks", [asked], untyped({ zones: "eu" }))).toThrow("limits.zones");
+    expect(() => world({ parts: { defaults: { leastTrust: untyped("operatd") } } })).toThrow(
       "defaults.leastTrust",
     );
     const strict = world({ parts: { defaults: { leastTrust: "vouched" } } });

@@ -1,5 +1,6 @@
 import { virtualClock, type VirtualClock } from "@longshore/lab";
 import fc from "fast-check";
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { LongshoreError, sleep } from "../../words/base/index.ts";
 import { type FrameLimits, frameLine, type FrameLineParts, type FrameOutcome } from "./frame-line.ts";
@@ -40,7 +41,7 @@ const told = (result: FrameResult): string =>
 
 describe("frameLine", () => {
   it("refuses frames that cannot be looped over", async () => {
-    const refused = collect(virtualClock(), 5 as never, {}, async () => "never");
+    const refused = collect(virtualClock(), untyped(5), {}, async () => "never");
     await expect(refused).rejects.toMatchObject({ reason: "invalid-input" });
   });
 

@@ -1,3 +1,4 @@
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import { certain } from "../../words/estimate/index.ts";
 import type { EndpointInfo, Offer } from "./endpoint.ts";
@@ -39,7 +40,7 @@ describe("prices", () => {
       { microsPerSecond: 2e15 },
       "servers[0].microsPerSecond is 2000000000000000; it must be a number from 0 to 1000000000000000",
     ],
-    [{ microsPerJoule: "3" as unknown as number }, 'servers[0].microsPerJoule is "3"'],
+    [{ microsPerJoule: untyped("3") }, 'servers[0].microsPerJoule is "3"'],
   ])("refuse %o with path and value", (stated, why) => {
     expect(() => checkRates(stated, "servers[0]")).toThrow(why);
   });

@@ -1,3 +1,4 @@
+import { untyped } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import type { PortSpec } from "./model.ts";
 import { bytesTensor, float32Tensor, textElements } from "../tensor/index.ts";
@@ -48,9 +49,9 @@ describe("takeInputs", () => {
     ["bytes that are no whole number of elements", port(), new Uint8Array(5)],
     ["numbers for an integer input", port({ datatype: "INT64", shape: [-1] }), new Float32Array(3)],
     ["text for numbers", port(), "hello"],
-    ["an object that is no tensor", port(), { datatype: "FP32", shape: [1, 3], data: [1, 2, 3] } as never],
-    ["a plain list of numbers", port(), [1, 2, 3] as never],
-    ["nothing at all", port(), null as never],
+    ["an object that is no tensor", port(), untyped({ datatype: "FP32", shape: [1, 3], data: [1, 2, 3] })],
+    ["a plain list of numbers", port(), untyped([1, 2, 3])],
+    ["nothing at all", port(), untyped(null)],
     ["two images where one is taken", port({ datatype: "BYTES", shape: [1] }), ["a", "b"]],
     ["a tensor of another shape", port(), float32Tensor("x", [2, 2], new Float32Array(4))],
     [
@@ -73,16 +74,16 @@ describe("takeInputs", () => {
   });
 
   it.each([null, undefined, 7, "x", [new Float32Array(3)]])("refuses inputs without names: %s", (inputs) => {
-    expect(() => takeInputs("m", [port()], inputs as never)).toThrow(
+    expect(() => takeInputs("m", [port()], untyped(inputs))).toThrow(
       /inputs of m are given by|m takes x|m: x FP32/,
     );
-    expect(() => takeTensors("m", inputs as never)).toThrow(/inputs of m are given by their names/);
-    expect(() => takeTensors("m", { x: inputs as never })).toThrow(/give x as a tensor/);
+    expect(() => takeTensors("m", untyped(inputs))).toThrow(/inputs of m are given by their names/);
+    expect(() => takeTensors("m", { x: untyped(inputs) })).toThrow(/give x as a tensor/);
   });
 
   it("lists the names that it takes when others came, or too many", () => {
     for (const inputs of [{}, { y: "a" }, { x: new Float32Array(3), y: "a" }]) {
-      expect(() => takeInputs("m", [port()], inputs as Record<string, Input>)).toThrow(
+      expect(() => takeInputs("m", [port()], untyped(inputs))).toThrow(
         expect.objectContaining({
           reason: "invalid-input",
           message: expect.stringContaining("m takes x FP32 [-1, 3]; given:") as string,
