@@ -1,5 +1,6 @@
 import { LongshoreError, type WireLimits } from "@longshore/core";
 import {
+  binaryOutputsParameter,
   checkAwaited,
   elementBytes,
   elementCount,
@@ -110,7 +111,7 @@ export function binaryHead(
     if (!tensors) return undefined;
     const { model, version, message } = fields.request(tensors);
     // HTTP's form says with one more that outputs shall come in it.
-    const parameters = { ...message.parameters, binary_data_output: true };
+    const parameters = { ...message.parameters, [binaryOutputsParameter]: true };
     if (Object.keys(parameters).length > maxParameters) return undefined;
     const { headers, parts } = writeInferRequest(message, "binary");
     const [json] = parts;

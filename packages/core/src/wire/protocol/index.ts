@@ -43,6 +43,7 @@ export {
   agreementHeader,
   answersHeader,
   answersType,
+  binaryOutputsParameter,
   binaryType,
   digestHeader,
   headerLengthHeader,
@@ -65,8 +66,9 @@ export * as read from "./read-json.ts";
 export type { Reader } from "./read-json.ts";
 export {
   customParameters,
+  isCustomParameter,
   emptyFinalParameter,
-  readSchedule,
+  scheduledCall,
   scheduleParameters,
 } from "./request-parameters.ts";
 export { probePath, type RouteEntry, wireRoutes } from "./route-table.ts";

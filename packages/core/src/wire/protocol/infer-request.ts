@@ -3,6 +3,7 @@ import { exactJson, type Parameters } from "../../words/json/index.ts";
 import type { KnownHeads } from "./known-heads.ts";
 import { defaultWireLimits, type WireLimits } from "./limits.ts";
 import { layOut, type Message, takeApart, takeHead } from "./message.ts";
+import { binaryOutputsParameter } from "./names.ts";
 import { flagParameter, readParameters, wholeParameter } from "./parameters.ts";
 import { arrayAt, objectAt, own, refuseField } from "./read-json.ts";
 import { readTensors, sharedPartOf, tensorsInSteps, type TensorsWork } from "./wire-tensor.ts";
@@ -13,7 +14,7 @@ export function writeInferRequest(message: InferRequestMessage, form: "binary" |
   const fields: string[] = [];
   if (message.id !== undefined) fields.push(`"id":${JSON.stringify(message.id)}`);
   const parameters: Record<string, Parameters[string]> = { ...message.parameters };
-  if (message.binaryOutputs) parameters["binary_data_output"] = true;
+  if (message.binaryOutputs) parameters[binaryOutputsParameter] = true;
   if (Object.keys(parameters).length > 0) fields.push(`"parameters":${exactJson(parameters)}`);
   if (message.outputs) {
     const outputs = message.outputs.map(({ name, binary, classification }) => {
@@ -89,7 +90,7 @@ function workOf(
   const message: Writable<InferRequestMessage> = {
     parameters,
     inputs: [],
-    binaryOutputs: flagParameter(parameters, "binary_data_output", "parameters") ?? false,
+    binaryOutputs: flagParameter(parameters, binaryOutputsParameter, "parameters") ?? false,
   };
   if (id !== undefined) message.id = id;
   // An empty list means all outputs, as in Triton.

@@ -54,6 +54,9 @@ export const statePrefix = "longshore-state:";
 /** The companion of a ragged tensor is called by its name and this. */
 export const rowsSuffix = "~rows";
 
+/** Parameter of requests: outputs come as binary data unless they say otherwise. */
+export const binaryOutputsParameter = "binary_data_output";
+
 /** Media types of bodies. */
 export const jsonType = "application/json";
 export const binaryType = "application/octet-stream";

@@ -1,5 +1,6 @@
-import type { Call } from "../../words/base/index.ts";
+import { type Call, ownCall } from "../../words/base/index.ts";
 import type { Parameters } from "../../words/json/index.ts";
+import { binaryOutputsParameter } from "./names.ts";
 import { flagParameter } from "./parameters.ts";
 import { own, refuseField } from "./read-json.ts";
 
@@ -16,7 +17,7 @@ const reserved: ReadonlySet<string> = new Set([
   "priority",
   "timeout",
   "headers",
-  "binary_data_output",
+  binaryOutputsParameter,
 ]);
 const reservedBeginnings: readonly string[] = ["triton_", "longshore_"];
 
@@ -49,10 +50,10 @@ function figure(parameters: Parameters, key: string): number | undefined {
 }
 
 /**
- * The schedule policy: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none); and whose request it
- * is, `longshore_user`. Refuses reserved names, too.
+ * The call with the schedule policy of its request: `priority` (0 takes the model's default) and `timeout` in microseconds (0 for none);
+ * and whose request it is, `longshore_user`. Refuses reserved names, too.
  */
-export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "queueTimeoutMs" | "user"> {
+export function scheduledCall(call: Call, parameters: Parameters): Call {
   checkTritonParameters(parameters);
   const user = own(parameters, "longshore_user");
   if (user !== undefined && (typeof user !== "string" || user.length > 256)) {
@@ -60,11 +61,11 @@ export function readSchedule(parameters: Parameters): Pick<Call, "priority" | "q
   }
   const priority = figure(parameters, "priority");
   const timeout = figure(parameters, "timeout");
-  return {
-    ...(priority ? { priority } : {}),
-    ...(timeout ? { queueTimeoutMs: timeout / 1000 } : {}),
-    ...(typeof user === "string" && user !== "" ? { user } : {}),
-  };
+  const scheduled = ownCall(call);
+  if (priority) scheduled.priority = priority;
+  if (timeout) scheduled.queueTimeoutMs = timeout / 1000;
+  if (typeof user === "string" && user !== "") scheduled.user = user;
+  return scheduled;
 }
 
 /** The schedule policy of a call as parameters. */
@@ -76,10 +77,12 @@ export function scheduleParameters({ priority, queueTimeoutMs, user }: Call): Pa
   };
 }
 
+/** Whether the protocol gives a parameter of this name no meaning. */
+export function isCustomParameter(name: string): boolean {
+  return !reserved.has(name) && !reservedBeginnings.some((beginning) => name.startsWith(beginning));
+}
+
 /** The parameters that the protocol gives no meaning to. */
 export function customParameters(parameters: Parameters): Parameters {
-  const own = Object.entries(parameters).filter(
-    ([key]) => !reserved.has(key) && !reservedBeginnings.some((beginning) => key.startsWith(beginning)),
-  );
-  return Object.fromEntries(own);
+  return Object.fromEntries(Object.entries(parameters).filter(([name]) => isCustomParameter(name)));
 }

@@ -16,8 +16,9 @@ import {
   agreementHeader,
   answersHeader,
   bodyLength,
-  customParameters,
+  binaryOutputsParameter,
   headerLengthOf,
+  isCustomParameter,
   type InferRequestMessage,
   rowsSuffix,
   statePrefix,
@@ -74,9 +75,8 @@ function mayBeSentOn(
 
 /** Parameters are forwarded unchanged only if they have no meaning here. */
 function plainParameters({ parameters }: InferRequestMessage): boolean {
-  const custom = customParameters(parameters);
   for (const name in parameters) {
-    if (name !== "binary_data_output" && !Object.hasOwn(custom, name)) return false;
+    if (name !== binaryOutputsParameter && !isCustomParameter(name)) return false;
   }
   return true;
 }

@@ -10,12 +10,13 @@ import {
 } from "@longshore/core";
 import {
   accountHeader,
+  binaryOutputsParameter,
   checkCall,
   customParameters,
   type InferRequestMessage,
   isForeignDigest,
-  readSchedule,
   readSequence,
+  scheduledCall,
   splitState,
   unpackTensors,
   untilEnded,
@@ -89,7 +90,7 @@ function parametersOf(
   { request }: IncomingRequest,
   message: InferRequestMessage,
 ): InferenceRequest["parameters"] {
-  if (!forwardHeaders && isEmpty(message.parameters)) return undefined;
+  if (!forwardHeaders && !saysMore(message)) return undefined;
   const forwarded = forwardHeaders
     ? Object.entries(request.headers).filter(([name]) => forwardHeaders.test(name) && !holdsCredential(name))
     : [];
@@ -99,6 +100,12 @@ function parametersOf(
 
 function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
+}
+
+/** Whether parameters say more than the form of the outputs. */
+function saysMore({ parameters }: InferRequestMessage): boolean {
+  for (const name in parameters) if (name !== binaryOutputsParameter) return true;
+  return false;
 }
 
 /** Inputs that are still arriving. The first read of one reads them all. */
@@ -187,6 +194,6 @@ export async function readQuestion(inference: Inference): Promise<ParsedInferenc
   if (incoming.request.headers[accountHeader] === "because") request.explained = true;
   if (pass) request.pass = pass;
   if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
-  const scheduled = isEmpty(message.parameters) ? call : { ...call, ...readSchedule(message.parameters) };
+  const scheduled = saysMore(message) ? scheduledCall(call, message.parameters) : call;
   return { message, request, call: scheduled, received, tensors, bodyMs };
 }
