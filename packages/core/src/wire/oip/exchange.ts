@@ -5,29 +5,30 @@ import {
   LongshoreError,
   untilDeadline,
   whenAborted,
+  type Writable,
 } from "../../words/base/index.ts";
+import { tinyBytes, type TransferNote } from "../transport/index.ts";
 import {
-  acknowledgeStep,
-  type LinkLearner,
-  probeHeadBytes,
-  probeStep,
-  tinyBytes,
-  type TransferNote,
-} from "../transport/index.ts";
-import {
-  acknowledgeHeader,
   type BodyCheck,
   bodyCheck,
   defaultWireLimits,
   headerLengthOf,
   orcaFormatHeader,
-  probePath,
   tookHeader,
 } from "../protocol/index.ts";
 import type { Progress, WireForm } from "../endpoint/index.ts";
-import { bodyLength, isUnderWay, readBody, readParts, watched, watchedChunks } from "../body/index.ts";
+import {
+  bodyLength,
+  isUnderWay,
+  readBody,
+  readParts,
+  type StreamBody,
+  watched,
+  watchedChunks,
+} from "../body/index.ts";
 import type { WireRequest, WireResponse } from "../transport/index.ts";
 import type { OipEndpointParts } from "./parts.ts";
+import { type OwnRequest, Upload } from "./upload.ts";
 
 /** A whole exchange with a server. Times in milliseconds. */
 export interface Exchange {
@@ -56,65 +57,6 @@ function serverTime(headers: Readonly<Record<string, string>>, tookMs: number): 
   const value = headers[tookHeader];
   if (value === undefined || !/^[0-9]{1,12}(\.[0-9]{1,9})?$/.test(value)) return undefined;
   return Math.min(Number(value), tookMs);
-}
-
-/** Follows the upload of one body for the caller and for the belief about the link. */
-function upload(
-  parts: Pick<OipEndpointParts, "clock" | "observer" | "info"> & { readonly link?: LinkLearner | undefined },
-  call: Call,
-  bytes: number,
-  acknowledges: boolean,
-  /** For a train that only measures the link: the bytes before the body. Else 0, since they are unknown. */
-  headBytes: number,
-  progress: Progress | undefined,
-): {
-  acknowledged(total: number): void;
-  arrived(nowMs: number, serverMs: number): void;
-  failed(): void;
-  broke(): void;
-} {
-  const { clock, link, observer, info } = parts;
-  let note: TransferNote | undefined =
-    bytes >= tinyBytes || headBytes > 0
-      ? link?.sendStarted(headBytes + bytes, "up", clock.nowMs(), acknowledges ? "acknowledged" : "none")
-      : undefined;
-  if (note && acknowledges) progress?.onItsWay?.(note);
-  let most = 0;
-  const seen = (total: number, nowMs: number): void => {
-    // Acknowledgements come from outside: they only ever grow, and never beyond what was sent.
-    if (!(total > most && total <= bytes)) return;
-    most = total;
-    // Without acknowledgements this moment is the reply's, and `ended` tells what of it was the server's work.
-    if (acknowledges) note?.progressed(headBytes + total, nowMs);
-    progress?.acknowledged(total);
-    observer.record({
-      kind: "bytes-acknowledged",
-      atMs: nowMs,
-      callId: call.id,
-      endpoint: info.id,
-      bytes: total,
-    });
-  };
-  const end = (nowMs: number, complete: boolean, otherMs: number): void => {
-    note?.ended(nowMs, complete, otherMs);
-    note = undefined;
-  };
-  return {
-    acknowledged(total) {
-      const nowMs = clock.nowMs();
-      seen(total, nowMs);
-      if (most === bytes) end(nowMs, true, 0);
-    },
-    arrived(nowMs, serverMs) {
-      if (bytes > 0) seen(bytes, nowMs);
-      end(nowMs, true, serverMs);
-    },
-    failed: () => end(clock.nowMs(), false, 0),
-    broke() {
-      note?.broke?.(clock.nowMs());
-      if (note?.broke) note = undefined;
-    },
-  };
 }
 
 /** The body of a reply; at once where it is here, and so short that it tells nothing of the link. */
@@ -255,8 +197,98 @@ export function badReply(from: string, thrown: unknown): LongshoreError {
 
 /** The call, ended at its deadline while it waits for the server. Undefined where it has no deadline. */
 export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): EndingCall | undefined {
-  const message = `the deadline passed while waiting for ${info.id}`;
-  return untilDeadline(call, clock, () => new LongshoreError("deadline-exceeded", "transport", message));
+  return untilDeadline(call, clock, () => {
+    const message = `the deadline passed while waiting for ${info.id}`;
+    return new LongshoreError("deadline-exceeded", "transport", message);
+  });
+}
+
+/** A reply whose body is still to be read. */
+interface Reply {
+  readonly response: WireResponse;
+  /** The time that the server says it took. */
+  readonly serverMs: number | undefined;
+  readonly check: BodyCheck | undefined;
+}
+
+/** The request as it is sent. */
+function sentRequest(
+  { clock, info, headers }: OipEndpointParts,
+  request: OwnRequest,
+  upload: Upload,
+  waits: boolean,
+): WireRequest {
+  if (!info.offers) request.headers[orcaFormatHeader] = "json";
+  Object.assign(request.headers, headers);
+  if (!waits || request.body.kind !== "stream") return request;
+  const chunk = (): void => void (upload.startedMs = clock.nowMs());
+  return { ...request, body: watched(request.body, { chunk }) };
+}
+
+/** A reply whose bytes are all here. */
+function wholeExchange(
+  { clock }: OipEndpointParts,
+  upload: Upload,
+  { response: { status, headers, written }, serverMs, check }: Reply,
+  bytes: Uint8Array,
+): Exchange {
+  check?.add(bytes);
+  check?.finish();
+  const exchanged: Writable<Exchange> = {
+    status,
+    headers,
+    bytes,
+    receivedBytes: bytes.byteLength,
+    sentBytes: upload.bytes,
+    tookMs: clock.nowMs() - upload.startedMs,
+    serverMs,
+  };
+  if (written) exchanged.written = true;
+  return exchanged;
+}
+
+/** The body of a reply that its reader takes while it arrives, if that is worth it. */
+function passedOn(
+  form: WireForm | undefined,
+  { status, headers, body }: WireResponse,
+): StreamBody | undefined {
+  if (!form?.takesArriving || status !== 200 || body.kind !== "stream") return undefined;
+  const headBytes = headerLengthOf(headers) ?? 0;
+  const isLong = (body.byteLength ?? 0) > longBytes && headBytes > 0 && headBytes <= maxHeadBytes;
+  return isLong ? body : undefined;
+}
+
+/** The beginning of a long reply, whose rest is read later. `ended` is called when nothing of it is on its way any more. */
+async function begunExchange(
+  parts: OipEndpointParts,
+  call: Call,
+  upload: Upload,
+  { response: { status, headers }, serverMs, check }: Reply,
+  body: StreamBody,
+  headMs: number,
+  ended: () => void,
+): Promise<Exchange> {
+  const length = body.byteLength ?? 0;
+  const note = parts.link?.sendStarted(length, "down", headMs);
+  const begun = await beginning(parts, body.read(), headerLengthOf(headers) ?? 0);
+  check?.add(begun.bytes);
+  if (begun.bytes.byteLength === length) check?.finish();
+  const going = untilOver(call, ended);
+  return {
+    status,
+    headers,
+    bytes: begun.bytes,
+    rest: restOf(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check),
+    leave() {
+      void begun.leave();
+      going.end();
+    },
+    over: going.over,
+    receivedBytes: length,
+    sentBytes: upload.bytes,
+    tookMs: parts.clock.nowMs() - upload.startedMs,
+    serverMs,
+  };
 }
 
 /**
@@ -272,93 +304,52 @@ export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): E
  */
 export async function exchange(
   parts: OipEndpointParts,
-  request: WireRequest,
+  request: OwnRequest,
   call: Call,
   progress?: Progress,
   form?: WireForm,
   usualMs = 0,
 ): Promise<Exchange> {
-  const { clock, link, transport, info } = parts;
-  const sentBytes = bodyLength(request.body) ?? 0;
-  const probes = request.path === probePath && sentBytes > 0;
-  const step = parts.acknowledgeBytes ?? (probes ? probeStep(sentBytes) : acknowledgeStep(sentBytes));
-  const tells = info.offers && transport.progress === "acknowledged" && step > 0;
-  const acknowledges = tells && sentBytes > step;
-  const headers: Record<string, string> = { ...request.headers };
-  if (!info.offers) headers[orcaFormatHeader] = "json";
-  if (acknowledges) headers[acknowledgeHeader] = String(step);
-  Object.assign(headers, parts.headers);
-  let startedMs = clock.nowMs();
+  const { clock, link, info, crc32 } = parts;
   const waits = form !== undefined && isUnderWay(form.body);
-  const body =
-    waits && request.body.kind === "stream"
-      ? watched(request.body, { chunk: () => void (startedMs = clock.nowMs()) })
-      : request.body;
+  const upload = new Upload(parts, request, call, progress, waits);
   const until = withinDeadline(parts, call);
   const own = until?.call ?? call;
-  const { abort } = own;
-  const learning = waits ? { ...parts, link: undefined } : parts;
-  // A train is answered as soon as it is there: the answer acknowledges the last of it, and silence before says something.
-  const headBytes = probes ? probeHeadBytes : 0;
-  const sending = upload(learning, call, sentBytes, acknowledges || (tells && probes), headBytes, progress);
-  let goesOn = false;
+  let begun = false;
   try {
-    const { method, path, endless, message, repeatable = false } = request;
-    const asked =
-      endless || message ? { ...request, headers, body } : { method, path, headers, body, repeatable };
-    const response = await transport.send(asked, own, sending.acknowledged);
-    const { status, headers: told } = response;
+    const sent = sentRequest(parts, request, upload, waits);
+    const response = await parts.transport.send(sent, own, upload.acknowledged);
+    const { status, headers } = response;
     const headMs = clock.nowMs();
-    const serverMs = serverTime(told, headMs - startedMs);
+    const headTookMs = headMs - upload.startedMs;
+    const serverMs = serverTime(headers, headTookMs);
     // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (status === 200) sending.arrived(headMs, serverMs ?? Math.min(usualMs, headMs - startedMs));
+    if (status === 200) upload.arrived(headMs, serverMs ?? Math.min(usualMs, headTookMs));
     // Errors tell of themselves.
-    const check =
-      parts.crc32 && status === 200 ? bodyCheck(told, `the reply of ${info.id}`, parts.crc32) : undefined;
-    const length = bodyLength(response.body) ?? 0;
-    const toldBytes = headerLengthOf(told) ?? 0;
-    if (
-      form?.takesArriving &&
-      status === 200 &&
-      response.body.kind === "stream" &&
-      length > longBytes &&
-      toldBytes > 0 &&
-      toldBytes <= maxHeadBytes
-    ) {
-      const note = link?.sendStarted(length, "down", headMs);
-      const begun = await beginning(parts, response.body.read(), toldBytes);
-      check?.add(begun.bytes);
-      if (begun.bytes.byteLength === length) check?.finish();
-      goesOn = true;
-      const going = untilOver(own, () => until?.[Symbol.dispose]());
-      const rest = restOf(parts, begun.rest, length, note, going.end, begun.bytes.byteLength, check);
-      const tookMs = clock.nowMs() - startedMs;
-      const leave = (): void => {
-        void begun.leave();
-        going.end();
-      };
-      const figures = { receivedBytes: length, sentBytes, tookMs, serverMs };
-      return { status, headers: told, bytes: begun.bytes, rest, leave, over: going.over, ...figures };
+    const check = crc32 && status === 200 ? bodyCheck(headers, `the reply of ${info.id}`, crc32) : undefined;
+    const reply = { response, serverMs, check };
+    const long = passedOn(form, response);
+    if (long) {
+      const ended = (): void => until?.[Symbol.dispose]();
+      const exchanged = await begunExchange(parts, own, upload, reply, long, headMs, ended);
+      begun = true;
+      return exchanged;
     }
     const received = receive(parts, response);
     const bytes = received instanceof Promise ? await received : received;
-    check?.add(bytes);
-    check?.finish();
-    const tookMs = clock.nowMs() - startedMs;
-    const receivedBytes = bytes.byteLength;
+    const exchanged = wholeExchange(parts, upload, reply, bytes);
     // A long reply begins as soon as a short one.
-    if (serverMs !== undefined && !probes && sentBytes < tinyBytes) {
-      link?.roundTripSeen(headMs - startedMs - serverMs, headMs, serverMs);
+    if (serverMs !== undefined && !upload.probes && upload.bytes < tinyBytes) {
+      link?.roundTripSeen(headTookMs - serverMs, headMs, serverMs);
     }
-    const written = response.written ? ({ written: true } as const) : {};
-    return { status, headers: told, bytes, receivedBytes, sentBytes, tookMs, serverMs, ...written };
+    return exchanged;
   } catch (thrown) {
-    if (abort.aborted) throw abortError(abort, "transport");
+    if (own.abort.aborted) throw abortError(own.abort, "transport");
     const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
-    if (isBroken(error)) sending.broke();
+    if (isBroken(error)) upload.broke();
     throw error;
   } finally {
-    sending.failed();
-    if (!goesOn) until?.[Symbol.dispose]();
+    upload.over();
+    if (!begun) until?.[Symbol.dispose]();
   }
 }

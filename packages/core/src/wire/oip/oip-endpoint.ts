@@ -45,7 +45,7 @@ import type {
 } from "../endpoint/index.ts";
 import { emptyBody, followedByChecksum, type StreamBody, type WireBody } from "../body/index.ts";
 import { inferPath, nameThere } from "./address.ts";
-import { clientSpan } from "./client-span.ts";
+import { ClientSpan } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
 import type { OipEndpointParts } from "./parts.ts";
@@ -53,6 +53,7 @@ import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { requestMessage, sequenceIdThere } from "./request-message.ts";
 import type { FleetReaders } from "./fleet-readers.ts";
+import type { OwnRequest } from "./upload.ts";
 import { sendableWire, wireMessage } from "./wire.ts";
 
 /** Where a server of Triton's extensions lists its models. */
@@ -177,14 +178,35 @@ export class OipEndpoint implements Endpoint {
     given: Call,
     progress: Progress | undefined,
   ): Promise<InferenceResponse> {
-    const { call, tell } = clientSpan(this.#parts, request.segment.model, given);
+    const span = new ClientSpan(this.#parts, request.segment.model, given);
+    const { call } = span;
+    const { clock, info } = this.#parts;
+    /** Its reply says that it was answered. */
+    let answered: Exchange | undefined;
     try {
-      const response = await this.#infer(request, call, progress);
-      tell("answered", response.account.sentBytes);
+      if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
+      checkCall(call, clock, "transport");
+      const path = inferPath(info, request.segment);
+      const startedMs = clock.nowMs();
+      const form = sendableWire(this.#parts, request);
+      const encoded = form ? wireMessage(form) : await this.#message(request, call);
+      const stages = this.#encodeStages(request, startedMs);
+      const posted = this.#posted(path, request, call, encoded, form);
+      const exchanged = await exchange(this.#parts, posted, call, progress, form, this.#usualMs(request));
+      if (exchanged.over) void this.#under.track(exchanged.over);
+      if (exchanged.status !== 200) this.#refused(exchanged, progress);
+      answered = exchanged;
+      const expected = expectedOutputs(request.segment, this.#knows(request));
+      const reading = readResponse(this.#parts, request, exchanged, expected, stages, this.#heads, call);
+      const response = reading instanceof Promise ? await reading : reading;
+      this.#tells = response.load !== undefined;
+      span.tell("answered", response.account.sentBytes);
       return response;
     } catch (thrown) {
-      tell(LongshoreError.from(thrown, "transport", `asking ${this.info.id}`).reason, 0);
-      throw thrown;
+      answered?.leave?.();
+      const error = answered ? badReply(info.id, thrown) : thrown;
+      span.tell(LongshoreError.from(error, "transport", `asking ${info.id}`).reason, 0);
+      throw error;
     }
   }
 
@@ -289,64 +311,46 @@ export class OipEndpoint implements Endpoint {
     return [inferredOffer(this.info, segment, tookMs, observedAtMs)];
   }
 
-  async #infer(
+  /** The time that coding the inputs took, if any was coded. */
+  #encodeStages({ codecs }: InferenceRequest, startedMs: number): readonly StageTime[] {
+    if (isEmpty(codecs)) return noStages;
+    const { clock, info } = this.#parts;
+    return [{ stage: "encode", name: info.id, tookMs: clock.nowMs() - startedMs }];
+  }
+
+  /** The request as it is posted. */
+  #posted(
+    path: string,
     request: InferenceRequest,
     call: Call,
-    progress: Progress | undefined,
-  ): Promise<InferenceResponse> {
-    const { clock, info } = this.#parts;
-    if (this.#closed) throw new LongshoreError("unreachable", "transport", `${info.id} was closed`);
-    checkCall(call, clock, "transport");
-    const path = inferPath(info, request.segment);
-    const startedMs = clock.nowMs();
-    const form = sendableWire(this.#parts, request);
-    const message = form ? wireMessage(form) : await this.#message(request, call);
+    { headers: described, body }: Encoded,
+    form: WireForm | undefined,
+  ): OwnRequest {
+    const { segment, sequence } = request;
     const followed = form && this.#followed(form);
-    const encodedMs = clock.nowMs();
-    const stages: StageTime[] =
-      Object.keys(request.codecs).length > 0
-        ? [{ stage: "encode", name: info.id, tookMs: encodedMs - startedMs }]
-        : [];
-    const exchanged = await exchange(
-      this.#parts,
-      {
-        method: "POST",
-        path,
-        headers: Object.assign(
-          this.#headers(request, call, form !== undefined),
-          message.headers,
-          followed ? { [checksumHeader]: checksumAfter } : this.#checksum(message.body, form?.crc32),
-        ),
-        body: followed ?? message.body,
-        // Other servers may count steps of sequences that are not known as such here, and so may servers that ours forward to.
-        repeatable: info.offers && !request.sequence && !isForeignDigest(request.segment.digest),
-      },
-      call,
-      progress,
-      form,
-      this.#parts.load?.runMs(
-        nameThere(info, request.segment.model) ?? request.segment.model,
-        request.segment.version,
-      ),
-    );
-    const { status, headers, bytes, over } = exchanged;
-    if (over) void this.#under.track(over);
-    if (status !== 200) {
-      const load = readLoadHeaders(headers, clock.nowMs());
-      if (load) progress?.refused?.(load);
-      throw readWireError(status, headers, bytes, info.id);
-    }
-    const expected = expectedOutputs(request.segment, this.#knows(request));
-    try {
-      const heads = this.#heads;
-      const read = readResponse(this.#parts, request, exchanged, expected, stages, heads, call);
-      const response = read instanceof Promise ? await read : read;
-      this.#tells = response.load !== undefined;
-      return response;
-    } catch (thrown) {
-      exchanged.leave?.();
-      throw badReply(info.id, thrown);
-    }
+    const headers = Object.assign(this.#headers(request, call, form !== undefined), described);
+    if (followed) headers[checksumHeader] = checksumAfter;
+    else this.#stateChecksum(headers, body, form?.crc32);
+    return {
+      method: "POST",
+      path,
+      headers,
+      body: followed ?? body,
+      // Other servers may count steps of sequences that are not known as such here, and so may servers that ours forward to.
+      repeatable: this.info.offers && !sequence && !isForeignDigest(segment.digest),
+    };
+  }
+
+  /** What such a request usually takes a server that does not say what it took. */
+  #usualMs({ segment: { model, version } }: InferenceRequest): number | undefined {
+    return this.#parts.load?.runMs(nameThere(this.info, model) ?? model, version);
+  }
+
+  /** Tells the caller how busy the server is, and throws its error. */
+  #refused({ status, headers, bytes }: Exchange, progress: Progress | undefined): never {
+    const load = readLoadHeaders(headers, this.#parts.clock.nowMs());
+    if (load) progress?.refused?.(load);
+    throw readWireError(status, headers, bytes, this.info.id);
   }
 
   async *#inferStream(
@@ -372,9 +376,10 @@ export class OipEndpoint implements Endpoint {
           const incoming = { byteLength, stream: true, read: async () => message };
           return { method: "POST", path, headers: told, body: emptyBody, message: incoming };
         }
-        const { headers, body } = await this.#message(request, own);
-        const sum = this.#checksum(body, undefined);
-        return { method: "POST", path, headers: { ...headers, ...told, ...sum }, body };
+        const { headers: described, body } = await this.#message(request, own);
+        const headers = { ...described, ...told };
+        this.#stateChecksum(headers, body, undefined);
+        return { method: "POST", path, headers, body };
       });
     } finally {
       ended();
@@ -400,11 +405,11 @@ export class OipEndpoint implements Endpoint {
   }
 
   /** States the checksum of a body, and requests that of the reply. `known` is the checksum that its own sender stated. */
-  #checksum(body: WireBody, known: number | undefined): Readonly<Record<string, string>> {
+  #stateChecksum(headers: Record<string, string>, body: WireBody, known: number | undefined): void {
     const { crc32, info } = this.#parts;
-    if (!crc32 || !info.offers) return {};
+    if (!crc32 || !info.offers) return;
     const value = known ?? (body.kind === "parts" ? crc32Of(body.parts, crc32) : undefined);
-    return { [checksumHeader]: value === undefined ? noChecksum : checksumText(value) };
+    headers[checksumHeader] = value === undefined ? noChecksum : checksumText(value);
   }
 
   /** A body that is passed on while it arrives, followed by its checksum; undefined if its own sender stated one. */
@@ -492,6 +497,13 @@ function standingFrom(json: unknown): SequenceStanding | undefined {
 interface Encoded {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
+}
+
+const noStages: readonly StageTime[] = [];
+
+function isEmpty(object: object): boolean {
+  for (const _ in object) return false;
+  return true;
 }
 
 const is404 = (status: number): boolean => status === 404;

@@ -13,7 +13,7 @@ import type { TensorSpec } from "../../words/tensor/index.ts";
 import type { InferenceRequest, InferenceResponse, LoadReport } from "../endpoint/index.ts";
 import { bodyLength, readBody } from "../body/index.ts";
 import type { WireRequest, WireResponse } from "../transport/index.ts";
-import { clientSpan } from "./client-span.ts";
+import { ClientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import type { OipEndpointParts } from "./parts.ts";
@@ -53,8 +53,9 @@ export async function* severalAnswers(
   // The plain protocol has several answers to a request over gRPC only.
   const transport = info.offers ? parts.transport : (parts.streams ?? parts.transport);
   const { maxBodyBytes } = parts.limits ?? defaultWireLimits;
-  const { call, tell } = clientSpan(parts, request.segment.model, given);
-  let outcome: Parameters<typeof tell>[0] = "answered";
+  const span = new ClientSpan(parts, request.segment.model, given);
+  const { call } = span;
+  let outcome: Parameters<ClientSpan["tell"]>[0] = "answered";
   const own = childCall(call);
   const until = withinDeadline(parts, own.call);
   const ending = until?.call ?? own.call;
@@ -122,7 +123,7 @@ export async function* severalAnswers(
     outcome = error.reason;
     throw error;
   } finally {
-    tell(outcome, allBytes);
+    span.tell(outcome, allBytes);
     // When the reader leaves, the rest of the exchange ends here.
     own.cancel(new LongshoreError("cancelled", "transport", "nobody waits for more answers"));
     until?.[Symbol.dispose]();

@@ -123,15 +123,26 @@ export function bodyCheck(
   const stated = headers[checksumHeader];
   if (stated === undefined || stated === noChecksum) return undefined;
   if (!/^[0-9a-f]{8}$/.test(stated)) throw checksumDamage(what);
-  const expected = Number.parseInt(stated, 16);
-  let value = 0;
-  return {
-    crc32: expected,
-    add(bytes) {
-      value = crc32(bytes, value);
-    },
-    finish() {
-      if (value !== expected) throw checksumDamage(what);
-    },
-  };
+  return new StatedCheck(Number.parseInt(stated, 16), what, crc32);
+}
+
+class StatedCheck implements BodyCheck {
+  readonly crc32: number;
+  readonly #what: string;
+  readonly #sum: Crc32;
+  #value = 0;
+
+  constructor(stated: number, what: string, sum: Crc32) {
+    this.crc32 = stated;
+    this.#what = what;
+    this.#sum = sum;
+  }
+
+  add(bytes: Uint8Array): void {
+    this.#value = this.#sum(bytes, this.#value);
+  }
+
+  finish(): void {
+    if (this.#value !== this.crc32) throw checksumDamage(this.#what);
+  }
 }
