@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { type KV, Kvm } from "@nats-io/kv";
+import { Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import {
   createDirectory,
@@ -42,6 +42,7 @@ import {
   endpointsBucket,
   publishAlias,
   publishEndpoint,
+  type Records,
   withdrawAlias,
   withdrawEndpoint,
 } from "./bucket.ts";
@@ -225,17 +226,15 @@ describe.runIf(there)("with a real nats-server", () => {
     await withdrawEndpoint(endpoints, "till");
     await publishEndpoint(endpoints, await recordOf("till", 1));
     // Between the look and the writing its server renews what it said.
-    const renewed: KV = Object.create(endpoints, {
-      get: {
-        async value(name: string) {
-          const there = await endpoints.get(name);
-          if (renewals++ < 2) await endpoints.put(name, there!.value);
-          return there;
-        },
-      },
-      put: { value: endpoints.put.bind(endpoints) },
-    }) as KV;
     let renewals = 0;
+    const renewed: Records = {
+      async get(name) {
+        const there = await endpoints.get(name);
+        if (renewals++ < 2) await endpoints.put(name, there!.value);
+        return there;
+      },
+      put: (...given) => endpoints.put(...given),
+    };
     await publishEndpoint(renewed, await recordOf("till", 3));
     expect((await endpoints.get(key))?.json()).toMatchObject({ signed: { body: { serial: 3 } } });
     // The fields of its server stay until it has left.
@@ -271,13 +270,14 @@ describe.runIf(there)("with a real nats-server", () => {
     await publishAlias(endpoints, await signed(2));
     // Two files were signed from the same revision.
     await expect(publishAlias(endpoints, await signed(2, "9"))).rejects.toMatchObject({ reason: "conflict" });
-    const slow = Object.assign(Object.create(endpoints) as KV, {
-      async get(key: string) {
-        const found = await endpoints.get(key);
+    const slow: Records = {
+      async get(name) {
+        const found = await endpoints.get(name);
         await publishAlias(endpoints, await signed(4));
         return found;
       },
-    });
+      put: (...given) => endpoints.put(...given),
+    };
     await expect(publishAlias(slow, await signed(3))).rejects.toMatchObject({ reason: "conflict" });
     const late = directoryAt(server.port);
     await vi.waitFor(() => expect(late.aliases()).toMatchObject([{ revision: 4 }]), 60_000);

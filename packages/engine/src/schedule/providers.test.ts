@@ -6,6 +6,7 @@ import {
   type LongshoreEvent,
   seededRandom,
   tensorsOf,
+  type Tensor,
   type TensorSpec,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
@@ -79,23 +80,18 @@ function world(options: WorldOptions) {
       }
       if (missing !== undefined) throw new LongshoreError("run-failed", "execute", missing);
       const session = await inner.load(artifact, rest, own);
-      return Object.assign(session, {
+      return {
+        ...session,
         provider,
-        run: (
-          (run) =>
-          async (...args: Parameters<typeof run>) =>
-            new Map(
-              [...(await run(...args))].map(([name, tensor]) => [
-                name,
-                float32Tensor(
-                  name,
-                  tensor.spec.shape,
-                  float32View(tensor).map((value) => value * factor),
-                ),
-              ]),
-            )
-        )(session.run.bind(session)),
-      });
+        async run(...asked) {
+          const outputs = new Map<string, Tensor>();
+          for (const [name, tensor] of await session.run(...asked)) {
+            const values = float32View(tensor).map((value) => value * factor);
+            outputs.set(name, float32Tensor(name, tensor.spec.shape, values));
+          }
+          return outputs;
+        },
+      };
     },
     close: () => Promise.resolve(),
   });

@@ -97,14 +97,14 @@ describe("a server that never ran the model and has to load it", () => {
       wrap: (endpoint, clock) => {
         if (endpoint.info.id !== "edge") return endpoint;
         const cold = wrap(endpoint, clock);
-        const { offers } = cold;
-        return Object.assign(cold, {
+        return {
+          ...cold,
           // Without a profile and a run it knows the time of the load alone, and guesses the run.
-          offers: async (...asked: Parameters<typeof offers>) =>
-            (await offers.apply(cold, asked))
+          offers: async (...asked) =>
+            (await cold.offers(...asked))
               .filter(({ segment }) => segment.from === "start" && segment.to === "end")
               .map((offer) => ({ ...offer, completionMs: certain(50_000), origin: "inferred" as const })),
-        });
+        };
       },
       bitsPerSecond: 50e6,
     });
@@ -124,10 +124,10 @@ describe("a connection that has to be made first", () => {
   it("is in the prediction, and the explanation names it", async () => {
     let connecting: Connecting | undefined = { roundTrips: 3, tookMs: connectMs };
     const world = worldOf({
-      wrap: (endpoint) =>
-        Object.assign(endpoint, {
-          capabilities: { ...endpoint.capabilities, connecting: () => connecting },
-        }),
+      wrap: (endpoint) => ({
+        ...endpoint,
+        capabilities: { ...endpoint.capabilities, connecting: () => connecting },
+      }),
       bitsPerSecond: 50e6,
     });
     connecting = undefined;
@@ -145,10 +145,10 @@ describe("a connection that has to be made first", () => {
   it("begins slowly after a pause, which is in the prediction until the link's belief has learned it", async () => {
     let connecting: Connecting | undefined;
     const world = worldOf({
-      wrap: (endpoint) =>
-        Object.assign(endpoint, {
-          capabilities: { ...endpoint.capabilities, connecting: () => connecting },
-        }),
+      wrap: (endpoint) => ({
+        ...endpoint,
+        capabilities: { ...endpoint.capabilities, connecting: () => connecting },
+      }),
       bitsPerSecond: 50e6,
     });
     for (let request = 0; request < 5; request++) await next(world);
@@ -165,10 +165,10 @@ describe("a connection that has to be made first", () => {
 
   it("takes round trips where none was made before", async () => {
     const world = worldOf({
-      wrap: (endpoint) =>
-        Object.assign(endpoint, {
-          capabilities: { ...endpoint.capabilities, connecting: () => ({ roundTrips: 2 }) },
-        }),
+      wrap: (endpoint) => ({
+        ...endpoint,
+        capabilities: { ...endpoint.capabilities, connecting: () => ({ roundTrips: 2 }) },
+      }),
       bitsPerSecond: 100e6,
     });
     for (let request = 0; request < 5; request++) await next(world);

@@ -1,8 +1,18 @@
 import { expect, it } from "vitest";
-import { tensorOf } from "@longshore/core";
+import {
+  createOffloader,
+  linkBelief,
+  linkModel,
+  seededRandom,
+  silentObserver,
+  standardPolicy,
+  tensorOf,
+} from "@longshore/core";
+import { radios } from "@longshore/core/internal";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
+import { type EmulatedLink, emulatedLink } from "../link/index.ts";
 import { constantTrace } from "../trace/index.ts";
-import { offloadWorld } from "./index.ts";
+import { simulatedEndpoint, virtualClock } from "./index.ts";
 
 const bytes = 600_000;
 const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
@@ -13,24 +23,30 @@ const x = tensorOf("x", "UINT8", [1, bytes], new Uint8Array(bytes));
  */
 async function oneAfterTheOther(bitsPerSecond: number, delayMs: number, requests: number) {
   const trace = constantTrace(bitsPerSecond);
-  const { clock, offloader, endpoints } = offloadWorld({
-    models: [toyModel(bytes)],
-    seed: 5,
-    device: { speed: 4, info: endpointInfo("device", "device") },
-    endpoints: [
-      { info: endpointInfo("edge", "edge"), speed: 12, up: trace, down: trace, delayMs, handlingMs: 1.5 },
-    ],
+  const clock = virtualClock();
+  const random = seededRandom(7924);
+  const learner = linkBelief({ model: linkModel() });
+  const link = emulatedLink({ up: trace, down: trace, delayMs, clock, random });
+  let besides = 0;
+  const carry: EmulatedLink["carry"] = (size, direction, options) => {
+    // Crossings are of these sizes and 400 bytes.
+    if (direction === "up" && ![10_400, 20_400, 300_400, 600_400].includes(size)) besides += size;
+    return link.carry(size, direction, options);
+  };
+  const models = [toyModel(bytes)];
+  const device = { models, info: endpointInfo("device", "device"), speed: 4 };
+  const edge = { models, info: endpointInfo("edge", "edge"), speed: 12, callerSpeed: 4, handlingMs: 1.5 };
+  const offloader = createOffloader({
+    local: simulatedEndpoint({ ...device, clock, random: seededRandom(5) }),
+    endpoints: [simulatedEndpoint({ ...edge, clock, random, learner, link: { ...link, carry } })],
+    policy: standardPolicy(),
+    clock,
+    random: seededRandom(6),
+    observer: silentObserver,
+    links: () => learner,
+    device: { activeWatts: device.info.rates.activeWatts, radio: radios.wired },
     defaults: { dataClass: "public" },
   });
-  let besides = 0;
-  for (const { link } of endpoints.values()) {
-    const carry = link.carry.bind(link);
-    link.carry = (size, direction, options) => {
-      // Crossings are of these sizes and 400 bytes.
-      if (direction === "up" && ![10_400, 20_400, 300_400, 600_400].includes(size)) besides += size;
-      return carry(size, direction, options);
-    };
-  }
   const where: string[] = [];
   for (let request = 0; request < requests; request++)
     where.push((await clock.runUntil(offloader.infer("toy", { x }))).where);

@@ -1,19 +1,17 @@
 import { describe, expect, it } from "vitest";
-import {
-  type Call,
-  type CutProfile,
-  type FrameResult,
-  type InferenceRequest,
-  type Inputs,
-  type Progress,
-  type StreamLimits,
-  tensorOf,
-} from "@longshore/core";
+import { type CutProfile, type FrameResult, type Inputs, type StreamLimits, tensorOf } from "@longshore/core";
 import { sleep } from "@longshore/core/internal";
 import { loadingParts } from "../fixtures/loading-parts.ts";
 import { endpointInfo, toyModel } from "../fixtures/toy-model.ts";
 import { constantTrace } from "../trace/index.ts";
-import { type OffloadWorld, offloadWorld, type OffloadWorldParts, type SimulatedModel } from "./index.ts";
+import {
+  type OffloadWorld,
+  offloadWorld,
+  type OffloadWorldParts,
+  type SimulatedEndpoint,
+  type SimulatedModel,
+  type VirtualClock,
+} from "./index.ts";
 
 const model = toyModel();
 const x = tensorOf("x", "UINT8", [1, 100_000], new Uint8Array(100_000));
@@ -154,19 +152,17 @@ describe("a stream over two endpoints", () => {
 
   it("keeps both busy where this device has more to do than runs, of which no plan says anything", async () => {
     const hiddenMs = 60;
-    const world = store(1, 50e6);
-    const { device, clock } = world;
-    const { infer } = device;
     let free: Promise<void> = Promise.resolve();
-    Object.assign(device, {
-      infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
+    const busier = (device: SimulatedEndpoint, clock: VirtualClock): SimulatedEndpoint => ({
+      ...device,
+      async infer(...given) {
         const cameMs = clock.nowMs();
         const before = free;
         let done = (): void => undefined;
         free = new Promise((resolve) => (done = resolve));
         await before;
         const queueMs = clock.nowMs() - cameMs;
-        const response = await infer.call(device, request, call, progress);
+        const response = await device.infer(...given);
         // It is still at work when the answer is out.
         void sleep(clock, hiddenMs).then(done);
         const { account } = response;
@@ -174,6 +170,9 @@ describe("a stream over two endpoints", () => {
         return { ...response, account: { ...account, stages } };
       },
     });
+    const world = store(1, 50e6, (endpoint, clock) =>
+      endpoint.info.id === "device" ? busier(endpoint, clock) : endpoint,
+    );
     // 6.25 frames a second here, 10 there; 9.3 where the device is taken at its word.
     expect(await rate(world)).toBeGreaterThan(12);
   });
@@ -228,7 +227,7 @@ describe("a stream over two endpoints", () => {
     const keys: (string | undefined)[] = [];
     const world = store(20, 1e9, (endpoint) => ({
       ...endpoint,
-      infer(request: InferenceRequest, call: Call, progress?: Progress) {
+      infer(request, call, progress) {
         if (endpoint.info.id === "device") keys.push(call.idempotencyKey);
         return endpoint.infer(request, call, progress);
       },

@@ -203,12 +203,15 @@ describe.runIf(process.platform === "linux")("childRuntime", () => {
       const session = await childRuntime().load({ digest: "x", byteLength: bytes.length, bytes: async () => new Uint8Array(bytes) }, {}, call);
       const trips = { spec: { name: "trips", datatype: "INT64", shape: [] }, bytes: new Uint8Array(BigInt64Array.of(2n ** 60n).buffer) };
       session.run(new Map([["trips", trips]]), [], call);
-      setTimeout(() => console.log("running"), 50);`,
+      console.log("asked");`,
     );
     const program = spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"] });
     await new Promise((resolve) => program.stdout.once("data", resolve));
     const processes = childrenOf(program.pid ?? 0);
     expect(processes.length).toBe(1);
+    // A process that has loaded a model and runs nothing stays where it is.
+    const ticks = usedTicks(processes[0]!);
+    await vi.waitFor(() => expect(usedTicks(processes[0]!) - ticks).toBeGreaterThan(10), { timeout: 60_000 });
     program.kill("SIGKILL");
     await vi.waitFor(() => expect(processes.filter(isAlive)).toEqual([]), { timeout: 60_000 });
   });
@@ -258,6 +261,12 @@ function childrenOf(parent: number): readonly number[] {
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => statusOf(pid)?.includes(`\nPPid:\t${parent}\n`));
+}
+
+/** The processor time that a process has used in user mode, in ticks of mostly 10 ms. */
+function usedTicks(pid: number): number {
+  const [, fields = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ");
+  return Number(fields.split(" ")[11]);
 }
 
 function isAlive(pid: number): boolean {

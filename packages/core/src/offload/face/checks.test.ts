@@ -619,7 +619,7 @@ describe("answers that are confirmed before they are given", () => {
       const one = endpointState(id, {}, 50, clock);
       one.load.inFlight = 3;
       const probe = async () => ({ ...one.load, atMs: (probes++, clock.nowMs()) });
-      return Object.assign(one, { capabilities: { probe } });
+      return { ...one, capabilities: { probe } };
     });
     const { offloader: made, ask } = offloader(clock, crowd, quiet);
     for (let count = 0; count < 20; count++) {

@@ -8,7 +8,7 @@ import {
 } from "@longshore/lab";
 import { describe, expect, it } from "vitest";
 import { type Call, seededRandom, silentObserver, sleep } from "../../words/base/index.ts";
-import type { Endpoint, EndpointInfo, InferenceRequest, Progress } from "../../wire/endpoint/index.ts";
+import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
 import { linkBelief, linkModel } from "../../decide/estimate/index.ts";
 import type { Segment } from "../../words/model/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
@@ -59,11 +59,11 @@ function world({ loadMs, prepares = true, speed = 1, everyMs = 250 }: WorldOptio
     link,
     learner,
   });
-  const { infer } = server;
   const asked = { runs: 0, prepares: 0 };
   let loaded: Promise<void> | undefined;
   const load = (): Promise<void> => (loaded ??= sleep(clock, loadMs));
-  const edge: Endpoint = Object.assign(server, {
+  const edge: Endpoint = {
+    ...server,
     ...(prepares
       ? {
           capabilities: {
@@ -75,12 +75,12 @@ function world({ loadMs, prepares = true, speed = 1, everyMs = 250 }: WorldOptio
           },
         }
       : {}),
-    infer: async (request: InferenceRequest, call: Call, progress?: Progress) => {
+    async infer(...given) {
       asked.runs++;
       await load();
-      return infer.call(server, request, call, progress);
+      return server.infer(...given);
     },
-  });
+  };
   const offloader = createOffloader({
     local: device,
     endpoints: [edge],

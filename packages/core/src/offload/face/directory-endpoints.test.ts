@@ -2,7 +2,7 @@ import { simulatedEndpoint, type SimulatedModel, virtualClock, type VirtualClock
 import { listedDirectory } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { LongshoreError, type LongshoreEvent, seededRandom, sleep } from "../../words/base/index.ts";
-import type { Endpoint, EndpointInfo } from "../../wire/endpoint/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import { isInfeasible } from "../../decide/plan/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { tensorOf } from "../../words/tensor/index.ts";
@@ -72,16 +72,26 @@ const info = (id: string, change: Partial<EndpointInfo> = {}): EndpointInfo => (
   ...change,
 });
 
+/** An endpoint that was dialled, and its faults. */
+interface Dialled {
+  readonly id: string;
+  closed: boolean;
+  /** It offers and describes nothing any more. */
+  forgets: boolean;
+  /** What it answers to each request. */
+  refuses: LongshoreError | undefined;
+}
+
 /** A directory that a test changes, and what was dialled of it. */
 function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
   const events: LongshoreEvent[] = [];
-  const dialled: { readonly id: string; readonly endpoint: Endpoint; closed: boolean }[] = [];
+  const dialled: Dialled[] = [];
   const directory = listedDirectory(first, { ageMs: 90_000, problem: "the source is away" });
   const offloader = createOffloader({
     directory,
     dial(entry) {
       if (entry.id === "broken") throw new TypeError("not an address");
-      const endpoint = simulatedEndpoint({
+      const inner = simulatedEndpoint({
         info: entry,
         models: entry.id === "other" ? [] : [model],
         clock,
@@ -89,21 +99,21 @@ function fleet(clock: VirtualClock, ...first: readonly EndpointInfo[]) {
         speed: entry.tier === "cloud" ? 4 : 1,
         logSpread: 0,
       });
-      if (entry.id === "slow") {
-        const { describe } = endpoint;
-        endpoint.describe = async (...question) => {
-          await sleep(clock, 1000);
-          return describe.apply(endpoint, question);
-        };
-      }
-      const one = { id: entry.id, endpoint, closed: false };
-      const close = endpoint.close.bind(endpoint);
-      endpoint.close = async () => {
-        one.closed = true;
-        await close();
-      };
+      const one: Dialled = { id: entry.id, closed: false, forgets: false, refuses: undefined };
       dialled.push(one);
-      return endpoint;
+      return {
+        ...inner,
+        async describe(...question) {
+          if (entry.id === "slow") await sleep(clock, 1000);
+          return one.forgets ? undefined : inner.describe(...question);
+        },
+        offers: async (...question) => (one.forgets ? [] : inner.offers(...question)),
+        infer: (...asked) => (one.refuses ? Promise.reject(one.refuses) : inner.infer(...asked)),
+        close() {
+          one.closed = true;
+          return inner.close();
+        },
+      };
     },
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
@@ -162,10 +172,8 @@ it("models of servers that have left may come back with them: they are not unkno
   list(other, a);
   expect((await clock.runUntil(offloader.infer("toy", { x }))).where).toBe("a");
   // It is there, and says itself that it has it no more.
-  const { endpoint } = dialled.at(-1)!;
-  endpoint.describe = () => Promise.resolve(undefined);
-  endpoint.offers = () => Promise.resolve([]);
-  endpoint.infer = () => Promise.reject(new LongshoreError("unknown-model", "resolve", "not here any more"));
+  const refuses = new LongshoreError("unknown-model", "resolve", "not here any more");
+  Object.assign(dialled.at(-1)!, { forgets: true, refuses });
   await expect(clock.runUntil(offloader.infer("toy", { x }))).rejects.toMatchObject({
     reason: "unknown-model",
   });
@@ -179,8 +187,7 @@ it("a new server that lists its models slowly is waited for where all other serv
   const clock = virtualClock();
   const { offloader, list, dialled } = fleet(clock, info("a"));
   await clock.runUntil(offloader.infer("toy", { x }));
-  dialled[0]!.endpoint.infer = () =>
-    Promise.reject(new LongshoreError("shutting-down", "execute", "a is going"));
+  dialled[0]!.refuses = new LongshoreError("shutting-down", "execute", "a is going");
   list(info("a"), info("slow"));
   const result = await clock.runUntil(offloader.infer("toy", { x }));
   expect([result.where, result.tookMs > 900]).toEqual(["slow", true]);

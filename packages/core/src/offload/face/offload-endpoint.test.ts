@@ -636,9 +636,7 @@ it("uses no endpoint that was silent while a model that can be fetched here is l
   const silent = endpointState(clock, "a", "eu", 10);
   const gateway = offloadEndpoint({
     ...parts(clock),
-    local: Object.assign(endpointState(clock, "device", "device", 1), {
-      capabilities: { lacks: () => 1000 },
-    }),
+    local: { ...endpointState(clock, "device", "device", 1), capabilities: { lacks: () => 1000 } },
     endpoints: [silent],
   });
   const elsewhere = async (withinMs: number): Promise<readonly string[]> => {

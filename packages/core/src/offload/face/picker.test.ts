@@ -315,17 +315,18 @@ function pool(clock: VirtualClock, speeds: Readonly<Record<string, number>>, slo
           speed: speeds[entry.id] ?? 1,
           logSpread: 0,
         });
-        const { describe, offers } = endpoint;
         const saidAtMs = clock.nowMs() + slowMs;
-        endpoint.describe = async (...query) => {
-          await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
-          return describe.apply(endpoint, query);
+        return {
+          ...endpoint,
+          async describe(...query) {
+            await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
+            return endpoint.describe(...query);
+          },
+          async offers(...query) {
+            await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
+            return endpoint.offers(...query);
+          },
         };
-        endpoint.offers = async (...query) => {
-          await sleep(clock, Math.max(0, saidAtMs - clock.nowMs()));
-          return offers.apply(endpoint, query);
-        };
-        return endpoint;
       },
     },
   );

@@ -9,12 +9,7 @@ import {
   silentObserver,
   sleep,
 } from "../../words/base/index.ts";
-import type {
-  Endpoint,
-  EndpointCapabilities,
-  EndpointInfo,
-  InferenceRequest,
-} from "../../wire/endpoint/index.ts";
+import type { Endpoint, EndpointInfo, InferenceRequest } from "../../wire/endpoint/index.ts";
 import type { ModelDescription } from "../../words/model/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import { numericTensor, tensorsOf } from "../../words/tensor/index.ts";
@@ -173,15 +168,21 @@ describe("a model whose content was replaced at its server", () => {
 
   it("is not queried by a loop over answers of an offloader that was closed meanwhile", async () => {
     const { clock, parts, endpoint, replace } = edgeWith(content("3"));
-    const offloader = createOffloader(parts);
+    let [closes, closed] = [false, Promise.resolve()];
+    const closing: Endpoint = {
+      ...endpoint,
+      infer(...given) {
+        if (closes) closed = offloader.close();
+        return endpoint.infer(...given);
+      },
+    };
+    const offloader = createOffloader({ ...parts, endpoints: [closing] });
     await clock.runUntil(offloader.infer("toy", inputs));
     replace(content("4"));
-    const { infer } = endpoint;
-    let closed: Promise<void> | undefined;
-    endpoint.infer = (...given) => ((closed = offloader.close()), infer(...given));
+    closes = true;
     const answers = offloader.answers("toy", inputs)[Symbol.asyncIterator]();
     await expect(clock.runUntil(answers.next())).rejects.toMatchObject({ reason: "shutting-down" });
-    await clock.runUntil(closed ?? Promise.resolve());
+    await clock.runUntil(closed);
   });
 
   it("is queried in few rounds by many requests, which query no other model", async () => {
@@ -202,13 +203,15 @@ describe("a model whose content was replaced at its server", () => {
   it("is waited for no longer than the call lasts", async () => {
     const { clock, parts, endpoint, replace } = edgeWith(content("3"));
     let silent = false;
-    const { offers } = endpoint;
-    endpoint.offers = (query, call) => (silent ? new Promise(() => undefined) : offers(query, call));
-    await using offloader = createOffloader(parts);
+    const falling: Endpoint = {
+      ...endpoint,
+      offers: (...query) => (silent ? new Promise(() => undefined) : endpoint.offers(...query)),
+      describe: (...query) => (silent ? new Promise(() => undefined) : endpoint.describe(...query)),
+    };
+    await using offloader = createOffloader({ ...parts, endpoints: [falling] });
     await clock.runUntil(offloader.infer("toy", inputs));
     replace(content("4"));
     silent = true;
-    endpoint.describe = () => new Promise(() => undefined);
     const beganMs = clock.nowMs();
     const late = offloader.infer("toy", inputs, { deadlineMs: 500 });
     await expect(clock.runUntil(late)).rejects.toMatchObject({ reason: "unknown-version" });
@@ -275,17 +278,22 @@ describe("a refusal", () => {
       const refuse = (tenant: string): void => {
         if (tenant === "clumsy") throw new LongshoreError("unsupported", "admission", "not like this");
       };
-      const { infer } = endpoint;
-      endpoint.infer = async (request, given) => (refuse(given.tenant), infer(request, given));
-      const capabilities: EndpointCapabilities = {
-        ...endpoint.capabilities,
-        async *inferStream(request, given) {
+      const choosy: Endpoint = {
+        ...endpoint,
+        async infer(request, given) {
           refuse(given.tenant);
-          yield await infer(request, given);
+          return endpoint.infer(request, given);
+        },
+        capabilities: {
+          ...endpoint.capabilities,
+          async *inferStream(request, given) {
+            refuse(given.tenant);
+            yield await endpoint.infer(request, given);
+          },
         },
       };
-      Object.assign(endpoint, { capabilities });
-      const gateway = offloadEndpoint({ ...parts, info: { ...endpoint.info, id: "gateway" } });
+      const info = { ...endpoint.info, id: "gateway" };
+      const gateway = offloadEndpoint({ ...parts, endpoints: [choosy], info });
       const { digest, version } = model.description;
       const segment = { model: "toy", version, digest, variant: "default", from: "start", to: "end" };
       const x = { spec: { name: "x", datatype: "UINT8", shape: [3] }, bytes: inputs.x } as const;

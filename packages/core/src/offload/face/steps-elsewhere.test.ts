@@ -3,6 +3,7 @@ import {
   doubleDescription,
   doubleEndpoint,
   doubleInfo,
+  type DoubleEndpoint,
   type DoubleModel,
   doubleOffer,
 } from "@longshore/testkit";
@@ -106,8 +107,14 @@ const far = (description: Partial<ModelDescription> = {}): DoubleModel => ({
 const world = (kind: "oip" | "longshore", models: DoubleModel[], ...others: Endpoint[]) =>
   worldOf({}, kind, models, ...others);
 
+interface WorldOptions {
+  readonly maxPlans?: number | undefined;
+  /** Wraps the first endpoint. */
+  readonly wrap?: (endpoint: Endpoint) => Endpoint;
+}
+
 function worldOf(
-  { maxPlans = 6 }: { readonly maxPlans?: number | undefined },
+  { maxPlans = 6, wrap = (endpoint) => endpoint }: WorldOptions,
   kind: "oip" | "longshore",
   models: DoubleModel[],
   ...others: Endpoint[]
@@ -118,7 +125,7 @@ function worldOf(
   const said: string[] = [];
   const offloader = createOffloader({
     local,
-    endpoints: [endpoint, ...others],
+    endpoints: [wrap(endpoint), ...others],
     policy: tablePolicy({ internal: { leastTrust: "none" } }),
     clock,
     random: seededRandom(3),
@@ -174,17 +181,31 @@ it("says once for each pipeline that a model there does not fit", async () => {
   expect(unfit.map((message) => /step look of (\w+)/.exec(message)?.[1])).toEqual(["find", "seek"]);
 });
 
+/** An endpoint that a test may take away, and the requests that it got before. */
+function faulty(inner: DoubleEndpoint) {
+  const state: { fault?: "gone" | "hangs" } = {};
+  const endpoint: Endpoint = {
+    ...inner,
+    infer(...given) {
+      if (state.fault === "hangs") return new Promise(() => undefined);
+      if (state.fault === "gone")
+        return Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
+      return inner.infer(...given);
+    },
+  };
+  return { endpoint, state, requests: inner.requests };
+}
+
 it("uses another endpoint for the model of a step when the first one falls silent, without a deadline", async () => {
   const models = [pipeline("find", "1")];
   let silent: string | undefined;
+  const falling = (one: Endpoint): Endpoint => ({
+    ...one,
+    infer: (...given) => (one.info.id === silent ? new Promise(() => undefined) : one.infer(...given)),
+  });
   const second = doubleEndpoint([far()], { id: "second", kind: "oip", offers: false });
-  const { clock, offloader, ask, endpoint } = world("oip", models, second);
+  const { clock, offloader, ask } = worldOf({ wrap: falling }, "oip", models, falling(second));
   await using _open = offloader;
-  for (const one of [endpoint, second]) {
-    const { infer } = one;
-    one.infer = (request, ...rest) =>
-      one.info.id === silent ? new Promise(() => undefined) : infer(request, ...rest);
-  }
   for (let round = 0; round < 10; round++) expect(await ask("find", round)).toBe(round + 1);
   const plan = await clock.runUntil(offloader.explain("find", { x: Uint8Array.of(1) }));
   silent = "legs" in plan ? plan.legs.find(({ id }) => id === "remote")?.endpoint : undefined;
@@ -195,10 +216,10 @@ it("uses another endpoint for the model of a step when the first one falls silen
 it("is ready where each of several models of others is", async () => {
   const clock = virtualClock();
   const states: Record<string, boolean> = { one: true, two: true };
-  const endpoint = (id: string, model: string): Endpoint =>
-    Object.assign(doubleEndpoint([far({ name: model })], { id, kind: "oip", offers: false }), {
-      capabilities: { ready: async () => states[id] === true },
-    });
+  const endpoint = (id: string, model: string): Endpoint => ({
+    ...doubleEndpoint([far({ name: model })], { id, kind: "oip", offers: false }),
+    capabilities: { ready: async () => states[id] === true },
+  });
   const parts = {
     local: doubleEndpoint([pipeline("find", "1", 1, elsewhere("near"))], { id: "edge" }),
     endpoints: [endpoint("one", "far"), endpoint("two", "near"), endpoint("three", "near")],
@@ -226,12 +247,12 @@ it("is ready where each of several models of others is", async () => {
 
 it("is unavailable where one of several models of others is nowhere", async () => {
   const models = [pipeline("find", "1", 1, elsewhere("near"))];
-  const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
-  const { offloader, ask, endpoint } = world("oip", models, near);
+  const near = faulty(doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false }));
+  const { offloader, ask, endpoint } = world("oip", models, near.endpoint);
   await using _open = offloader;
   expect(await ask("find", 1)).toBe(3);
   expect(await offloader.availability("find")).toBe("available");
-  near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
+  near.state.fault = "gone";
   await expect(ask("find", 2)).rejects.toMatchObject({ reason: "unreachable" });
   expect(await offloader.availability("find")).toBe("unavailable");
   // The first model is not run again for what ends at the second one.
@@ -248,7 +269,7 @@ it("runs no model of others in vain where nobody has the next one", async () => 
 /** A pipeline of two steps that others have, its endpoints, and one that runs all of it in `runMs`. */
 function besideWhole(runMs: number, maxPlans?: number) {
   const models = [pipeline("find", "1", 1, elsewhere("near"))];
-  const near = doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false });
+  const near = faulty(doubleEndpoint([far({ name: "near" })], { id: "near", kind: "oip", offers: false }));
   const { description } = models[0]!;
   const slow: Offer = {
     ...doubleOffer(description, { ...doubleInfo, id: "whole" }, runMs),
@@ -260,8 +281,8 @@ function besideWhole(runMs: number, maxPlans?: number) {
     offers: [slow],
     run: (given) => tensorsOf(numericTensor("y", "UINT8", [1], Uint8Array.of(given.get("x")!.bytes[0]! + 2))),
   };
-  const whole = doubleEndpoint([all], { id: "whole" });
-  return { near, whole, ...worldOf({ maxPlans }, "oip", models, near, whole) };
+  const whole = faulty(doubleEndpoint([all], { id: "whole" }));
+  return { near, whole, ...worldOf({ maxPlans }, "oip", models, near.endpoint, whole.endpoint) };
 }
 
 it("begins again with what it was given where only an endpoint that runs all of a pipeline is left", async () => {
@@ -269,7 +290,7 @@ it("begins again with what it was given where only an endpoint that runs all of 
   await using _open = offloader;
   expect(await ask("find", 1)).toBe(3);
   expect(whole.requests).toEqual([]);
-  near.infer = () => Promise.reject(new LongshoreError("unreachable", "transport", "gone"));
+  near.state.fault = "gone";
   expect(await ask("find", 2)).toBe(4);
   expect(whole.requests.map(({ inputs }) => [...inputs.keys()])).toEqual([["x"]]);
 });
@@ -280,7 +301,7 @@ it("takes what its steps lead to while the endpoint that runs all of a pipeline 
   await using _open = offloader;
   for (let n = 0; n < 12; n++) expect(await ask("find", n)).toBe(n + 2);
   expect(whole.requests).toHaveLength(12);
-  whole.infer = () => new Promise(() => undefined);
+  whole.state.fault = "hangs";
   expect(await ask("find", 40)).toBe(42);
   expect([endpoint.requests.length, near.requests.length]).toEqual([1, 1]);
 });

@@ -74,8 +74,8 @@ it("says of what fails here that it failed here, and of what fails there nothing
   });
   expect(endpoint.requests).toEqual([]);
   const well = world(async () => tensorsOf(byte("before.value", 1)));
-  well.endpoint.infer = () => Promise.reject(full);
-  await expect(wholeAnswer(well.endpoint, well.local, all, request, call)).rejects.toBe(full);
+  const refusing: Endpoint = { ...well.endpoint, infer: () => Promise.reject(full) };
+  await expect(wholeAnswer(refusing, well.local, all, request, call)).rejects.toBe(full);
 });
 
 it("gives each request of a step after several answers a key of its own", async () => {

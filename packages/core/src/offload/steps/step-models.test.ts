@@ -1,7 +1,7 @@
 import { doubleDescription, doubleEndpoint, type DoubleModel, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall, silentObserver } from "../../words/base/index.ts";
-import type { Endpoint, EndpointCapabilities, InferenceRequest } from "../../wire/endpoint/index.ts";
+import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
 import { numericTensor, tensorsOf } from "../../words/tensor/index.ts";
 import { withStepModels } from "./step-models.ts";
 
@@ -48,17 +48,18 @@ function world(models: DoubleModel[]) {
     kind: "oip",
     offers: false,
   });
-  const has = there.describe;
-  there.describe = async (model, version, own) => (model === "far" ? has(model, version, own) : undefined);
-  const capabilities: EndpointCapabilities = {
-    async *inferStream(request, own) {
-      yield await there.infer(request, own);
+  const streaming: Endpoint = {
+    ...there,
+    describe: async (model, ...own) => (model === "far" ? there.describe(model, ...own) : undefined),
+    capabilities: {
+      async *inferStream(request, own) {
+        yield await there.infer(request, own);
+      },
     },
   };
-  Object.assign(there, { capabilities });
   const { endpoints } = withStepModels({
     local: doubleEndpoint(models, { id: "device" }),
-    endpoints: [there as Endpoint],
+    endpoints: [streaming],
     clock: manualClock(),
     observer: silentObserver,
   });

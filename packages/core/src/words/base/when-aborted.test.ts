@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
 import { neverAborted, whenAborted } from "./when-aborted.ts";
 
@@ -19,16 +20,16 @@ describe("whenAborted", () => {
 
   it("puts one listener on the signal, however many wait", () => {
     const controller = new AbortController();
-    let added = 0;
     const { signal } = controller;
-    const add = signal.addEventListener.bind(signal);
-    signal.addEventListener = (...args: Parameters<typeof add>): void => {
-      added++;
-      add(...args);
-    };
-    for (let index = 0; index < 100; index++) whenAborted(signal, () => undefined)();
-    for (let index = 0; index < 100; index++) whenAborted(signal, () => undefined);
-    expect(added).toBe(1);
+    const seen = new Set<unknown>();
+    for (let index = 0; index < 200; index++) {
+      const takeBack = whenAborted(signal, () => undefined);
+      if (index < 100) takeBack();
+      const listeners = getEventListeners(signal, "abort");
+      expect(listeners).toHaveLength(1);
+      for (const listener of listeners) seen.add(listener);
+    }
+    expect(seen.size).toBe(1);
   });
 
   it("lets a listener take another one back", () => {
