@@ -2,7 +2,7 @@ import { type Leg, type Result, tensorOf } from "@longshore/core";
 import { bytesOf } from "@longshore/core/internal";
 import { testLeg, testPlan } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { accountText, directoryLine, tensorJson, tensorLine } from "./print-result.ts";
+import { accountText, directoryLine, lostTable, tensorJson, tensorLine } from "./print-result.ts";
 
 it("prints numbers of 16 bits by their values", () => {
   const half = tensorOf("y", "FP16", [3], bytesOf(Uint16Array.of(0x3c00, 0xb800, 0x7c00)));
@@ -10,6 +10,16 @@ it("prints numbers of 16 bits by their values", () => {
   expect(tensorJson(half)).toEqual({ datatype: "FP16", shape: [3], data: [1, -0.5, "Infinity"] });
   const wide = tensorOf("y", "BF16", [2], bytesOf(Uint16Array.of(0x3f80, 0xc000)));
   expect(tensorLine("y", wide)).toBe("y: BF16 [2]  1 -2");
+});
+
+it("says of candidates by how much they lost, or that they are no better", () => {
+  const like = { endpoint: "edge", variant: "v", cut: "start", codecs: {}, count: 2 };
+  const told = lostTable([
+    { ...like, why: { kind: "score", score: 12.5, bestScore: 10 } },
+    { ...like, why: { kind: "score", score: 10, bestScore: 10 } },
+  ]);
+  expect(told).toContain("scored 12.50, the best 10.00");
+  expect(told).toContain("no better than the best, 10.00");
 });
 
 it("reports refused entries of a directory, in touch or not", () => {

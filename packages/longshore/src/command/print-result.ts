@@ -110,11 +110,17 @@ export function lostTable(lost: readonly LostCandidate[]): string {
       line.cut,
       [...new Set(Object.values(line.codecs))].join(" ") || "raw",
       String(line.count),
-      line.why.kind === "filter"
-        ? `${line.why.filter}: ${line.why.detail}`
-        : `scored ${line.why.score.toPrecision(4)}, the best ${line.why.bestScore.toPrecision(4)}`,
+      lossText(line.why),
     ]),
   );
+}
+
+function lossText(why: LostCandidate["why"]): string {
+  if (why.kind === "filter") return `${why.filter}: ${why.detail}`;
+  const best = why.bestScore.toPrecision(4);
+  return why.score > why.bestScore
+    ? `scored ${why.score.toPrecision(4)}, the best ${best}`
+    : `no better than the best, ${best}`;
 }
 
 /** The account of a result, for people. */

@@ -37,7 +37,11 @@ export function because(explained: Explained, chosen: Priced, values: Float64Arr
       : noOther(explained);
     return `${here}${aim(inputs, chosen, values)}; ${why}${strain}`;
   }
-  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))} (${inParts(inputs, chosen)})`;
+  const aloneMs = meanValue(chosen.values);
+  // The parts add up to the time without the back-up.
+  const alone =
+    aloneMs - meanValue(values) >= 0.05 * aloneMs ? ` with its back-up, ${ms(aloneMs)} without` : "";
+  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))}${alone} (${inParts(inputs, chosen)})`;
   const instead =
     best?.priced && best.priced !== chosen
       ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(inputs, best.priced))}${loadingHere(inputs, best.priced)}${best.obstacle ? ", too long" : ""}${aimOther(inputs, best.priced)}`

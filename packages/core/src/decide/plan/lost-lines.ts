@@ -87,7 +87,12 @@ function addBeaten(
       variant: group?.choice.variant.name ?? "",
       cut: group?.choice.bucket.cuts[group.from]?.id ?? "",
       codecs: group?.choice.bucket.codings[coding]?.codecs ?? noCodecs,
-      why: { kind: "score", score: finalist?.score ?? scores[route] ?? Infinity, bestScore },
+      // The best candidate of the chosen route is the chosen one, whose score bounds those of the others.
+      why: {
+        kind: "score",
+        score: route === own ? bestScore : (finalist?.score ?? scores[route] ?? Infinity),
+        bestScore,
+      },
       count,
     });
   }

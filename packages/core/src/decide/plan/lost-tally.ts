@@ -10,6 +10,8 @@ export interface LostTally {
   readonly used: number[];
   /** For each route, the rule if a data class excludes it. */
   readonly rules: string[];
+  /** For each route, whether it was left out only because something must be loaded there first (`PlanRequest.ready`). */
+  readonly unready: boolean[];
 }
 
 /** The candidates that one filter removed, by route: their number, and the group and coding of one of them. */
@@ -21,7 +23,7 @@ export interface LostColumn {
 
 /** A tally for some routes. */
 export function lostTally(routes: number, scratch: PlanScratch): LostTally {
-  return { routes, scratch, columns: [], used: [], rules: [] };
+  return { routes, scratch, columns: [], used: [], rules: [], unready: [] };
 }
 
 /** The column of a filter. */

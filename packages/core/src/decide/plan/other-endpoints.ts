@@ -68,8 +68,9 @@ function furthestFilters({ inputs, findings }: Explained): {
 
 function reasonOf(explained: Explained, endpoint: EndpointId, filter: number, route: number): string {
   const name = filterOrder[filter];
-  // Nothing removed it, and nothing could be priced: it takes part once it has loaded the model.
-  if (name === undefined) return explained.inputs.request.ready ? "it has not loaded the model yet" : "";
+  // A filter removed at most some codecs of it: it takes part once it has loaded the model.
+  if (explained.findings.lost.unready[route]) return "it has not loaded the model yet";
+  if (name === undefined) return "";
   const detail = removedDetail(explained, name, route);
   if (name !== "unavailable") return detail;
   const unsaid = explained.inputs.model.poll?.failures.get(endpoint);

@@ -75,6 +75,7 @@ export interface LostCandidate {
   readonly codecs: Readonly<Record<string, CodecId>>;
   readonly why:
     | { readonly kind: "filter"; readonly filter: FilterName; readonly detail: string }
+    // `score` is a lower bound: that of the best candidate behind this line, or of the chosen one on its own path.
     | { readonly kind: "score"; readonly score: number; readonly bestScore: number };
   /** Number of similar candidates behind this line. */
   readonly count: number;

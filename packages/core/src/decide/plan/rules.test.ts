@@ -320,6 +320,30 @@ describe("makePlan", () => {
     );
   });
 
+  it("says what the time is without the back-up where that shortens it", () => {
+    const upMs = rising(
+      0,
+      Array.from({ length: estimateSize }, (_, at) => (at > estimateSize / 2 ? 200 : 1)),
+    );
+    const { view } = handView({ local: 1, extraRunPrice: 0.01, upMs: () => upMs });
+    expect(planned(view, { limits: { ...request.limits, prefer: { endpoint: "edge-0" } } }).because).toMatch(
+      /^edge-0 finishes in about \d+ ms with its back-up, 3\d\d ms without \(\d+ ms sending/,
+    );
+  });
+
+  it("gives no alternative a score below the chosen one", () => {
+    const { view } = handView({ local: 100, extraRunPrice: 0.1, sharedMs: 5 });
+    for (const { why } of planned(view).lost)
+      if (why.kind === "score") expect(why.score).toBeGreaterThanOrEqual(why.bestScore);
+  });
+
+  it("says that an endpoint must load the model first, also where a filter removed other variants of it", () => {
+    const { view } = handView({ local: 1 });
+    const plan = planned(view, { ready: (endpoint) => endpoint === undefined });
+    expect(plan.lost.map(({ why }) => why.kind === "filter" && why.filter)).toContain("tier");
+    expect(plan.because).toContain("no other endpoint takes it (edge-0: it has not loaded the model yet");
+  });
+
   it.each([
     ["p95", "back), 95 % of the time within 35 ms; here"],
     [" p5 = 1", "back), 5 % of the time within 35 ms; here"],

@@ -188,7 +188,7 @@ function reachGroup({ inputs }: Scan, lens: Lens, group: Group, { filters }: Ver
 }
 
 /** Excludes routes whose endpoint would have to load the group first, where that matters. */
-function leaveOutUnready({ inputs, lenses }: Scan, { choice, from, to }: Group): void {
+function leaveOutUnready({ inputs, lenses, lost }: Scan, { choice, from, to }: Group): void {
   const { request, view, model } = inputs;
   const { ready } = request;
   if (!ready) return;
@@ -196,7 +196,9 @@ function leaveOutUnready({ inputs, lenses }: Scan, { choice, from, to }: Group):
   const { count, endpoint } = model.routes;
   for (let route = 0; route < count; route++) {
     const id = view.endpoints.ids[endpoint[route] ?? -1];
-    if (id === undefined || !ready(id, part)) for (const { thereMs } of lenses) thereMs[route] = NaN;
+    if (id !== undefined && ready(id, part)) continue;
+    if (!Number.isNaN(lenses[0]?.thereMs[route] ?? NaN)) lost.unready[route] = true;
+    for (const { thereMs } of lenses) thereMs[route] = NaN;
   }
 }
 
