@@ -15,16 +15,15 @@ const atOnce = 2;
 /** The smallest run of each bench and of each further part. Others run without options. @type {Readonly<Record<string, readonly string[]>>} */
 const smallest = {
   decide: ["--quick", "--generated"],
-  energy: ["--quick"],
+  "decide --part energy": ["--quick"],
   failover: ["--only", "kill"],
   "route --part fleet": ["--quick"],
   "overhead --part json": ["--rounds", "1"],
   "serve --part listeners": ["--rounds", "1"],
   "failover --part overload": ["--no-peers", "--rounds", "1"],
   pick: ["--rounds", "1", "--seconds", "1", "--pods", "500"],
-  providers: ["--rounds", "1", "--samples", "1"],
-  quotas: ["--rounds", "1", "--turns", "1", "--seconds", "2"],
-  reality: ["--seconds", "2", "--seeds", "1"],
+  "gateway --part quotas": ["--rounds", "1", "--turns", "1", "--seconds", "2"],
+  "decide --part reality": ["--seconds", "2", "--seeds", "1"],
   route: ["--quick", "--simulated"],
   serve: [
     "--model",

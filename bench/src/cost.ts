@@ -1,5 +1,5 @@
 /**
- * `bench cost`: what requests cost. With `objective: "cost"` and a deadline, how near does the planner come to the cheapest plan? Is a limit on cost ever exceeded, and do metrics agree with results?
+ * `bench decide --part cost`: what requests cost. With `objective: "cost"` and a deadline, how near does the planner come to the cheapest plan? Is a limit on cost ever exceeded, and do metrics agree with results?
  *
  * - Three endpoints: `edge` (8 ms away, 60 ms a run, 4000 micros a second), `region` (35 ms, 30 ms, 1500 micros and 400 per megabyte), `spot` (90 ms, 150 ms,
  *   300 micros). A run on the device takes 2 s and keeps no deadline. Requests have 60 kB.

@@ -1,5 +1,5 @@
 /**
- * The part of `bench energy` that runs for real, on planted sensors: an energy counter of which the truth is known, and network interfaces of
+ * The part of `bench decide --part energy` that runs for real, on planted sensors: an energy counter of which the truth is known, and network interfaces of
  * each kind. Nothing of this machine's own sensors is read.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * `bench energy`: the energy of a device. With `objective: "energy"`, how near does the planner come to one that knows the link's future, and how often does it miss a deadline?
+ * `bench decide --part energy`: the energy of a device. With `objective: "energy"`, how near does the planner come to one that knows the link's future, and how often does it miss a deadline?
  *
  * - OCR from pixels (`ocr-frame`), OCR from files (`ocr`) and the anomaly detector, over LTE, 3G and Wi-Fi; 150 requests each. Recorded links with `--data`.
  * - The device has a fifth of the speed of the profiled machine and takes 2 W above idle. Radios follow Huang et al. (2012). All constants are estimates.

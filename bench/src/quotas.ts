@@ -1,5 +1,5 @@
 /**
- * `bench quotas`: do limits of tenants hold over two gateways, and does a light tenant keep its time beside one that sends ten times its limit?
+ * `bench gateway --part quotas`: do limits of tenants hold over two gateways, and does a light tenant keep its time beside one that sends ten times its limit?
  *
  * - A server with two instances: the protocol over real sockets, runs that hold an instance for 200 ms and use no processor, so that the machine is not what is measured.
  * - Two `longshore gateway` processes before it. The first has the limits, the second leases them (`quotas: { share: true, from: ... }`). Tenants have keys.

@@ -1,4 +1,4 @@
-/** `bench reality`: the same traces in the simulation and over real sockets, with real servers and the real offloader. */
+/** `bench decide --part reality`: the same traces in the simulation and over real sockets, with real servers and the real offloader. */
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";

@@ -12,32 +12,31 @@ type Load = () => Promise<Bench>;
 
 /** The benches: one for each question. Of one with several parts `--part` names the one to run; the first by default. */
 const benches: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
-  cost: { cost: async () => (await import("./cost.ts")).bench },
-  decide: { decide: async () => (await import("./decide.ts")).bench },
-  energy: { energy: async () => (await import("./energy.ts")).bench },
+  decide: {
+    decide: async () => (await import("./decide.ts")).bench,
+    cost: async () => (await import("./cost.ts")).bench,
+    energy: async () => (await import("./energy.ts")).bench,
+    reality: async () => (await import("./reality.ts")).bench,
+    tcp: async () => (await import("./tcp.ts")).bench,
+  },
   failover: {
     failover: async () => (await import("./failover.ts")).bench,
     overload: async () => (await import("./overload.ts")).bench,
     soak: async () => (await import("./soak.ts")).bench,
   },
   fast: { fast: async () => (await import("./fast.ts")).bench },
-  footprint: {
+  gateway: {
+    gateway: async () => (await import("./gateway.ts")).bench,
     footprint: async () => (await import("./footprint.ts")).bench,
-    size: async () => (await import("./size.ts")).bench,
+    quotas: async () => (await import("./quotas.ts")).bench,
   },
-  gateway: { gateway: async () => (await import("./gateway.ts")).bench },
   overhead: {
     overhead: async () => (await import("./overhead.ts")).bench,
     json: async () => (await import("./json.ts")).bench,
+    size: async () => (await import("./size.ts")).bench,
   },
   pick: { pick: async () => (await import("./pick.ts")).bench },
   plan: { plan: async () => (await import("./plan.ts")).bench },
-  providers: { providers: async () => (await import("./providers.ts")).bench },
-  quotas: { quotas: async () => (await import("./quotas.ts")).bench },
-  reality: {
-    reality: async () => (await import("./reality.ts")).bench,
-    tcp: async () => (await import("./tcp.ts")).bench,
-  },
   route: {
     route: async () => (await import("./route.ts")).bench,
     fleet: async () => (await import("./fleet.ts")).bench,

@@ -1,5 +1,5 @@
 /**
- * `bench reality --part tcp`: the simulated link of `bench decide --worlds` beside the kernel's TCP, over a router that limits the rate and a way that
+ * `bench decide --part tcp`: the simulated link of `bench decide --worlds` beside the kernel's TCP, over a router that limits the rate and a way that
  * delays and drops packets. Both send the same sizes in the same order on one connection that rests before each.
  */
 import { execFile } from "node:child_process";

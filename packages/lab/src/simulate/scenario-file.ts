@@ -37,7 +37,7 @@ export interface WrittenEndpoint {
   /** Milliseconds; default 50 and 0. */
   readonly rtt?: number | undefined;
   readonly jitter?: number | undefined;
-  /** The time that the software of both sides adds to an exchange, in milliseconds; default 3 (`bench reality`). */
+  /** The time that the software of both sides adds to an exchange, in milliseconds; default 3 (`bench decide --part reality`). */
   readonly overhead?: number | undefined;
   /** Default: the trace that is replayed. */
   readonly up?: TraceSource | undefined;
