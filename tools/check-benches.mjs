@@ -73,10 +73,10 @@ function started(name) {
 
 const { stdout } = spawnSync(process.execPath, [run, "--list"], { encoding: "utf8" });
 const wanted = process.argv.slice(2);
-const names = stdout
-  .trim()
-  .split("\n")
-  .filter((name) => wanted.length === 0 || wanted.includes(name.split(" ")[0] ?? name));
+const known = stdout.trim().split("\n");
+const unknown = Object.keys(smallest).filter((name) => !known.includes(name));
+if (unknown.length > 0) throw new Error(`no bench is called ${unknown.join(", ")}`);
+const names = known.filter((name) => wanted.length === 0 || wanted.includes(name.split(" ")[0] ?? name));
 let passed = 0;
 let failed = 0;
 const next = names.values();

@@ -14,11 +14,13 @@ import {
   type Tensors,
 } from "@longshore/core";
 import {
+  atDeadline,
   childCall,
   exchangeMillijoules,
   housekeepingCall,
-  radioState,
   outputsOf,
+  pastDeadline,
+  radioState,
 } from "@longshore/core/internal";
 
 /** Where and how every request runs. */
@@ -144,10 +146,9 @@ export function followPlan(parts: FixedPlanParts): Pick<Offloader, "infer"> {
     async infer(model, inputs, limits = {}) {
       const { deadlineMs = Infinity } = limits;
       using child = childCall(housekeepingCall(model, limits.signal));
-      using timer = clock.timer(deadlineMs, () =>
-        child.cancel(new LongshoreError("deadline-exceeded", "execute", "the deadline passed")),
+      using _late = atDeadline(clock, clock.nowMs() + deadlineMs, () =>
+        child.cancel(pastDeadline("execute")),
       );
-      void timer;
       return await run(
         parts.choose(),
         new Map(Object.entries(inputs as Readonly<Record<string, Tensor>>)),

@@ -1,5 +1,5 @@
 import { type Clock, LongshoreError } from "@longshore/core";
-import { housekeepingCall } from "@longshore/core/internal";
+import { atDeadline, housekeepingCall, untilAborted } from "@longshore/core/internal";
 import { planName } from "@longshore/lab";
 import { systemClock } from "@longshore/nodejs";
 import { compare, type Comparison, type SpentTime } from "../advise/compare.ts";
@@ -103,13 +103,9 @@ function tooSlow(model: string, { within }: AdviseOptions): LongshoreError {
 
 /** The result of `work`, unless the time ends first. */
 async function inTime<T>(work: Promise<T>, clock: Clock, ms: number, late: () => LongshoreError): Promise<T> {
-  let over: () => void = () => undefined;
-  const end = new Promise<undefined>((resolve) => (over = () => resolve(undefined)));
-  using _timer = clock.timer(ms, over);
-  const first = await Promise.race([work.then((value) => ({ value })), end]);
-  if (first) return first.value;
-  work.catch(() => undefined);
-  throw late();
+  const end = new AbortController();
+  using _late = atDeadline(clock, clock.nowMs() + ms, () => end.abort(late()));
+  return await untilAborted(work, end.signal, "execute");
 }
 
 function scoreJson(score: Score): Record<string, unknown> {

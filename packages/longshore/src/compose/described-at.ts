@@ -5,7 +5,7 @@ import {
   type ModelDescription,
   silentObserver,
 } from "@longshore/core";
-import { childCall, portsUnlike, type StepModel, stepModels } from "@longshore/core/internal";
+import { childCall, portsUnlike, type StepModel, stepModels, withTime } from "@longshore/core/internal";
 import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.ts";
@@ -74,12 +74,10 @@ async function saidBy(
 ): Promise<ModelDescription | undefined> {
   const clock = systemClock();
   const endpoint = dial(info, { clock, random: systemRandom(), observer: silentObserver }, options);
-  using child = childCall(call);
   const why = `${info.address ?? info.id} did not say within ${answerWithinMs / 1000} s whether it has ${model}`;
-  const late = (): void => child.cancel(new LongshoreError("no-answer", "resolve", why));
-  using _timer = clock.timer(answerWithinMs, late);
+  using own = withTime(call, clock, answerWithinMs, () => new LongshoreError("no-answer", "resolve", why));
   try {
-    return (await endpoint.describe(model, version, child.call))?.description;
+    return (await endpoint.describe(model, version, own.call))?.description;
   } finally {
     await endpoint.close();
   }
