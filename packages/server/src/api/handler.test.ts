@@ -620,6 +620,30 @@ describe("inference", () => {
     expect((await text(ask("POST", "/v2/models/double/infer", { body }))).status).toBe(200);
   });
 
+  it("gives back the memory of a body whose checksum or acknowledgement header makes no sense", async () => {
+    const double = doubleEndpoint([doubling], { id: "server" });
+    const endpoint = { ...double, capabilities: { ...double.capabilities, sendsOn: true as const } };
+    const { handler, text } = server({ endpoint, maxBufferedBytes: 150_000 });
+    const padded = json(JSON.stringify(xJson) + " ".repeat(50_000));
+    const long: WireBody = {
+      kind: "stream",
+      byteLength: 70_000,
+      async *read() {
+        yield new Uint8Array(70_000);
+      },
+    };
+    const bad = [{ "longshore-crc32": "none of ours" }, { "longshore-acknowledge": "some" }];
+    const requests = bad.flatMap((headers) => [
+      { headers, body: padded },
+      { headers: { ...headers, "inference-header-content-length": "80" }, body: long },
+    ]);
+    for (const request of requests) {
+      const incoming = ask("POST", "/v2/models/double/infer", request);
+      expect((await handler(incoming, call, () => undefined)).status).toBe(400);
+    }
+    expect((await text(ask("POST", "/v2/models/double/infer", { body: padded }))).status).toBe(200);
+  });
+
   it("counts a body that is read whole after all beside what is kept of it", async () => {
     const shape = [25_000];
     const description = doubleDescription({

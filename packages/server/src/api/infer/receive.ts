@@ -210,11 +210,12 @@ async function receiveHead(
   const { limits, budget, heads, maxKeptBytes } = api.bodies;
   if (length > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
   budget.check(Math.min(length, maxKeptBytes + ahead));
-  const held = budget.reserve(Math.min(length, ahead));
   const acknowledge = acknowledging(incoming, length);
   const pause = pauseOf(api, incoming);
   let arriving: Arriving | undefined;
   const check = checkOf(api, incoming);
+  // Whatever throws comes before it or within `try`.
+  const held = budget.reserve(Math.min(length, ahead));
   const kept = keptBody(body, length, {
     maxKeptBytes,
     check,
@@ -270,48 +271,55 @@ export function receive(
   // that announce much and send little would keep all others out.
   const maxBytes = limits.maxBodyBytes + (followed ? (length ?? 0) - followed.byteLength : 0);
   const most = Math.min(length ?? maxBytes, maxBytes);
-  budget.check(length === undefined ? 0 : most);
-  const held = budget.reserve(Math.min(most, ahead));
+  if (length !== undefined && most > ahead) budget.check(most);
   const check = checkOf(api, incoming);
-  const isPooled = length !== undefined && length >= worthKeepingBytes;
+  const tell = acknowledging(incoming, length);
+  const pause = pauseOf(api, incoming);
+  const held = budget.reserve(Math.min(most, ahead));
   /** Taken from the pool. */
   let kept: ArrayBuffer | undefined;
   const whole = (message: InferRequestMessage, buffer: Uint8Array): Received => {
-    const sum = check ? { crc32: check.crc32 } : {};
-    const form = sentOn && headerLength ? { headerLength, body: bodyOf(buffer), ...sum } : undefined;
+    const form = sentOn && headerLength ? wireForm(headerLength, buffer, check) : undefined;
     return new Arrived(held, message, raw, pool, kept, form);
-  };
-  const failed = (thrown: unknown): never => {
-    held[Symbol.dispose]();
-    throw thrown;
   };
   const parsed = (bytes: Uint8Array): Received | Promise<Received> => {
     const buffer = followed ? bytes.subarray(0, lead + followed.byteLength) : bytes;
     const reading = input
       ? rawRequest(buffer, input, description)
-      : readInferRequestInSteps(buffer, headerLength, limits, pauseOf(api, incoming), heads);
+      : readInferRequestInSteps(buffer, headerLength, limits, pause, heads);
     return reading instanceof Promise ? reading.then((read) => whole(read, buffer)) : whole(reading, buffer);
   };
+  const failed = (thrown: unknown): never => {
+    held[Symbol.dispose]();
+    throw thrown;
+  };
   try {
-    const tell = acknowledging(incoming, length);
-    const arrived = (bytes: number): void => {
-      held.grow(Math.min(most, bytes + ahead));
-      tell?.(bytes);
-    };
     // Fields are assigned one by one, since this runs for every small request.
     const reads: Writable<BodyOptions> = {
       maxBytes,
       headerLength: headerLength ?? 0,
       lead,
-      arrived,
       check: check ?? followed,
     };
-    if (isPooled) reads.memory = (byteLength) => (kept = pool.take(byteLength));
-    else reads.pause = pauseOf(api, incoming);
+    if (tell || most > ahead)
+      reads.arrived = (bytes) => {
+        held.grow(Math.min(most, bytes + ahead));
+        tell?.(bytes);
+      };
+    if (length !== undefined && length >= worthKeepingBytes)
+      reads.memory = (byteLength) => (kept = pool.take(byteLength));
+    else reads.pause = pause;
     const received =
       body.kind === "parts" ? parsed(readParts(body, reads)) : readBody(body, reads).then(parsed);
     return received instanceof Promise ? received.catch(failed) : received;
   } catch (thrown) {
     return failed(thrown);
   }
+}
+
+/** A whole body in the form in which it came. */
+function wireForm(headerLength: number, buffer: Uint8Array, check: BodyCheck | undefined): WireForm {
+  const form: Writable<WireForm> = { headerLength, body: bodyOf(buffer) };
+  if (check) form.crc32 = check.crc32;
+  return form;
 }
