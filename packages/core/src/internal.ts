@@ -173,6 +173,7 @@ export {
   sharedPartParameters,
   statePrefix,
   tenantHeader,
+  orcaFormatHeader,
   tookHeader,
   traceFromHeaders,
   unpackTensors,

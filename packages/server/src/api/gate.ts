@@ -62,11 +62,12 @@ function admit(identity: Identity, request: WireRequest, parse: typeof parseRout
   }
   const { route } = parsed;
   const { surface } = routeAccess[route.kind];
-  if (rightFor(route) !== "none") demandSomebody(identity);
+  const right = rightFor(route);
+  if (right !== "none") demandSomebody(identity);
   if (surface !== "all" && request.surfaces?.includes(surface) === false) {
     throw new LongshoreError("unknown-route", "admission", "there is nothing at this path");
   }
-  demand(identity, rightFor(route));
+  demand(identity, right);
   if ("model" in route && route.model !== undefined && identity.sees?.(route.model) === false) {
     throw unknownModel(route.model);
   }

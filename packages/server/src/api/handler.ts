@@ -16,7 +16,6 @@ import {
   type Failed,
   failureEvent,
   loadHeader,
-  loadHeaders,
   maxProbeBytes,
   ownCall,
   bodyLength,
@@ -26,7 +25,7 @@ import {
   writeWireError,
   turnWhileWanted,
 } from "@longshore/core/internal";
-import { exchangeEvents, statisticsOf } from "../telemetry/index.ts";
+import { ExchangeEvents, statisticsOf } from "../telemetry/index.ts";
 import { directory } from "./directory.ts";
 import type { Right } from "../identify/index.ts";
 import { createGate } from "./gate.ts";
@@ -46,7 +45,7 @@ import {
 } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
-import { jsonReply, listReply, stateChecksum, textReply } from "./replies.ts";
+import { jsonReply, listReply, stateChecksum, textReply, toldLoad } from "./replies.ts";
 import { refuseStrayPage } from "./stray-page.ts";
 import { openApiDocument } from "../openapi/index.ts";
 import { rollouts } from "./rollouts.ts";
@@ -210,7 +209,7 @@ function told(api: Api, request: WireRequest, response: WireResponse, startedMs:
   const { status, headers, body } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.health.load?.();
-  const own: Record<string, string> = load ? loadHeaders(load, request.headers, api.rate.perSecond()) : {};
+  const own: Record<string, string> = load ? toldLoad(api, load, request) : {};
   own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
   if (status === 200 && headers[checksumHeader] === undefined) stateChecksum(api, request, own, body);
   return { ...response, headers: Object.assign(own, headers) };
@@ -236,7 +235,7 @@ export function createHandler(parts: HandlerParts): Handler {
   const gate = createGate();
   return async (request, base, received) => {
     const startedMs = api.clock.nowMs();
-    const events = exchangeEvents(api, request, startedMs);
+    const events = new ExchangeEvents(api, request, startedMs);
     let call = base;
     let response: WireResponse;
     let begun = false;

@@ -1,10 +1,18 @@
-import { readBody, type WireBody, type WireRequest, type WireResponse } from "@longshore/core";
+import {
+  type LoadReport,
+  readBody,
+  type WireBody,
+  type WireRequest,
+  type WireResponse,
+} from "@longshore/core";
 import {
   checksumHeader,
   checksumText,
   crc32Of,
   encodedInSteps,
   jsonType,
+  loadHeaders,
+  orcaFormatHeader,
   parseJson,
   read,
 } from "@longshore/core/internal";
@@ -26,6 +34,15 @@ export function stateChecksum(
   if (request.headers[checksumHeader] === undefined) return;
   const value = known ?? (body.kind === "parts" ? crc32Of(body.parts, crc32) : undefined);
   if (value !== undefined) headers[checksumHeader] = checksumText(value);
+}
+
+/** The headers that tell the load, with the rate of replies for clients that read it in ORCA's format. */
+export function toldLoad(
+  { rate }: Pick<Api, "rate">,
+  load: LoadReport,
+  { headers }: Pick<WireRequest, "headers">,
+): Record<string, string> {
+  return loadHeaders(load, headers, headers[orcaFormatHeader] === undefined ? 0 : rate.perSecond());
 }
 
 /** A JSON reply. */

@@ -1,5 +1,5 @@
 import type { WireRequest } from "@longshore/core";
-import { allRights, type Identify, type Right } from "./identity.ts";
+import { allRights, type Identify, type Identity, type Right } from "./identity.ts";
 
 /** Headers that only a browser's page or a proxy sends. */
 const strangersMarks: readonly string[] = ["origin", "forwarded", "x-forwarded-for", "via"];
@@ -28,10 +28,7 @@ export function fromThisMachine({ headers, peer }: WireRequest): boolean {
 
 /** The default without configured identity: a program on this machine has every right, all others may infer whole models. */
 export function loopbackIdentity(): Identify {
-  const everything: ReadonlySet<Right> = new Set(allRights);
-  const inferOnly: ReadonlySet<Right> = new Set<Right>(["infer"]);
-  return (request) =>
-    fromThisMachine(request)
-      ? { tenant: "local", rights: everything }
-      : { tenant: "anonymous", rights: inferOnly };
+  const local: Identity = { tenant: "local", rights: new Set(allRights) };
+  const stranger: Identity = { tenant: "anonymous", rights: new Set<Right>(["infer"]) };
+  return (request) => (fromThisMachine(request) ? local : stranger);
 }

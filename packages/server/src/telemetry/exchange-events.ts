@@ -36,14 +36,6 @@ interface EventParts {
   readonly telemetry: Pick<Telemetry, "tracing">;
 }
 
-/** The events of an exchange: its span, its route, how it ended. */
-export interface ExchangeEvents {
-  /** The sender and target are known, and the gate took this long. Gives the call the span of this exchange. */
-  begin(call: Call, route: Route | undefined): Call;
-  /** The reply is there, and it ends the exchange: at once, or with the last of what it streams. */
-  end(response: WireResponse): WireResponse;
-}
-
 /** Longest path and host in a span: senders choose them. */
 const maxAddress = 256;
 
@@ -70,13 +62,8 @@ function* untilListed<T>(all: Iterable<T>, end: () => void): Iterable<T> {
   }
 }
 
-/** Events of one exchange that began at `startedMs`. */
-export function exchangeEvents(parts: EventParts, request: WireRequest, startedMs: number): ExchangeEvents {
-  return new EventsOfExchange(parts, request, startedMs);
-}
-
-/** A class, here and below, because every request makes one: functions over what they share cost more than what they do. */
-class EventsOfExchange implements ExchangeEvents {
+/** The events of an exchange that began at `startedMs`: its span, its route, how it ended. */
+export class ExchangeEvents {
   readonly #parts: EventParts;
   readonly #request: WireRequest;
   readonly #startedMs: number;
@@ -90,6 +77,7 @@ class EventsOfExchange implements ExchangeEvents {
     this.#startedMs = startedMs;
   }
 
+  /** The sender and target are known, and the gate took this long. Gives the call the span of this exchange. */
   begin(call: Call, route: Route | undefined): Call {
     const { clock, observer, telemetry } = this.#parts;
     const callId = call.id;
@@ -116,6 +104,7 @@ class EventsOfExchange implements ExchangeEvents {
     return trace ? Object.assign(ownCall(call), { trace }) : call;
   }
 
+  /** The reply is there, and it ends the exchange: at once, or with the last of what it streams. */
   end(response: WireResponse): WireResponse {
     const { messages, body, entries } = response;
     if (!messages && body.kind !== "stream") {
@@ -150,18 +139,6 @@ class EventsOfExchange implements ExchangeEvents {
   }
 }
 
-/** The events of an inference. Exactly one of `answered` and `failed` ends it. */
-export interface InferenceEvents {
-  /** A stage of the server's own, which began at `fromMs`, has ended. */
-  stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void;
-  /** The request's tensors are here, or it is known what they will be. */
-  inputs(plain: InferenceRequest["inputs"], state: Tensors | undefined): void;
-  /** One of the answers, of which there may be several, was made into a reply. */
-  answer(response: InferenceResponse, reply: Pick<WireResponse, "body" | "message">): void;
-  answered(): void;
-  failed(thrown: unknown): void;
-}
-
 /** Bytes of a reply, in whatever encoding it leaves. */
 function replyBytes({ body, message }: Pick<WireResponse, "body" | "message">): number {
   const tensors = message?.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) ?? 0;
@@ -171,18 +148,12 @@ function replyBytes({ body, message }: Pick<WireResponse, "body" | "message">): 
 /** Answers to one request that are timed separately. */
 const maxTimedAnswers = 64;
 
-/** Events of one inference, which has found its model now. `startedMs` is when its request came. */
-export function inferenceEvents(
-  parts: EventParts,
-  request: WireRequest,
-  description: ModelDescription,
-  call: Call,
-  startedMs: number,
-): InferenceEvents {
-  return new EventsOfInference(parts, request, description, call, startedMs);
-}
-
-class EventsOfInference implements InferenceEvents {
+/**
+ * The events of an inference, which has found its model now. Exactly one of `answered` and `failed` ends it.
+ *
+ * `startedMs` is when its request came.
+ */
+export class InferenceEvents {
   readonly #parts: EventParts;
   readonly #description: ModelDescription;
   readonly #call: Call;
@@ -221,6 +192,7 @@ class EventsOfInference implements InferenceEvents {
     parts.observer.record({ kind: "inference-began", atMs, callId: call.id, model, version });
   }
 
+  /** A stage of the server's own, which began at `fromMs`, has ended. */
   stage(stage: "wait" | "decode" | "encode", name: string, fromMs: number): void {
     const { clock, observer } = this.#parts;
     const atMs = clock.nowMs();
@@ -230,6 +202,7 @@ class EventsOfInference implements InferenceEvents {
     observer.record({ kind: "stage-ended", atMs, callId: this.#call.id, stage, name, tookMs });
   }
 
+  /** The request's tensors are here, or it is known what they will be. */
   inputs(tensors: InferenceRequest["inputs"], state: Tensors | undefined): void {
     const bytes = bytesOfInputs(tensors) + (state ? totalBytes(state) : 0);
     this.#receivedBytes = Math.max(this.#receivedBytes, bytes);
@@ -240,6 +213,7 @@ class EventsOfInference implements InferenceEvents {
     }
   }
 
+  /** One of the answers, of which there may be several, was made into a reply. */
   answer({ account }: InferenceResponse, reply: Pick<WireResponse, "body" | "message">): void {
     this.#answers += 1;
     const took = this.#answersTookMs;

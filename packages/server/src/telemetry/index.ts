@@ -6,7 +6,7 @@ export {
   type ModelCounters,
 } from "./counters.ts";
 export { demandMetrics } from "./demand.ts";
-export { exchangeEvents, type InferenceEvents, inferenceEvents } from "./exchange-events.ts";
+export { ExchangeEvents, InferenceEvents } from "./exchange-events.ts";
 export {
   createLog,
   type Log,

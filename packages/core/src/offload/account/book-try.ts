@@ -5,11 +5,6 @@ import { latestOf, type Plan } from "../../decide/plan/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 import type { Tally } from "./tally.ts";
 
-/** A request that could have run twice: the final entry in the records of an endpoint. */
-interface Tried {
-  readonly books: Tries;
-}
-
 /** Where requests may run. */
 interface Where {
   readonly clock: Clock;
@@ -36,17 +31,18 @@ export async function bookTry<T>(
 ): Promise<T> {
   const { clock } = where;
   const beganMs = clock.nowMs();
-  let tried: Tried | undefined;
+  /** The records that get the outcome, if the request could have run twice. */
+  let tried: Tries | undefined;
   const note = (tookMs: number | undefined): void => {
-    const { spent = [] } = tally;
+    const { spent } = tally;
     tally.spent = undefined;
     const nowMs = clock.nowMs();
     where.arrivals?.ended(tally.ranHere);
     // A plan made beside the first is paid from the records of its own endpoint, so it is earned back there.
-    for (const books of new Set(spent)) {
-      if (books !== tried?.books) books.ended(unanswered, nowMs);
+    for (const books of spent ? new Set(spent) : []) {
+      if (books !== tried) books.ended(unanswered, nowMs);
     }
-    tried?.books.ended({ tookMs, deadlineMs: deadlineMs - beganMs }, nowMs);
+    tried?.ended({ tookMs, deadlineMs: deadlineMs - beganMs }, nowMs);
   };
   try {
     const outcome = await answer((plan, again) => {
@@ -66,12 +62,12 @@ export async function bookTry<T>(
  * The records of the endpoint that gets the request while another run could follow, or that is the best alternative if the request stays
  * here. Undefined if the request could not have run twice.
  */
-function triedBy({ endpoints, local }: Where, { legs }: Plan): Tried | undefined {
+function triedBy({ endpoints, local }: Where, { legs }: Plan): Tries | undefined {
   const away = legs.find(({ travels }) => travels);
   const books = away && endpoints.all.get(away.endpoint)?.tries.books;
   if (!books) return undefined;
   const here = legs.find(({ id, endpoint }) => id === "local" && endpoint === local?.info.id);
   const stayed = here !== undefined && here === legs[0];
   if (!stayed && !legs.some((leg) => latestOf(leg, away) !== undefined)) return undefined;
-  return { books };
+  return books;
 }

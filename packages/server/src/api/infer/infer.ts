@@ -1,6 +1,6 @@
 import type { Call, WireResponse } from "@longshore/core";
 import { Holding } from "../../body/index.ts";
-import { type InferenceEvents, inferenceEvents } from "../../telemetry/index.ts";
+import { InferenceEvents } from "../../telemetry/index.ts";
 import type { Api, IncomingRequest } from "../parts.ts";
 import { type InferRoute, parseHead } from "./parse.ts";
 import { planHead } from "./plan.ts";
@@ -32,7 +32,7 @@ export async function infer(
     held.keep(api.health.life.enter());
     const parsed = parseHead(api, route, incoming, stated);
     const head = parsed instanceof Promise ? await parsed : parsed;
-    events = inferenceEvents(api, incoming.request, head.knowledge.description, head.call, startedMs);
+    events = new InferenceEvents(api, incoming.request, head.knowledge.description, head.call, startedMs);
 
     const plan = planHead(api, route, incoming, head, held);
     const askedMs = api.clock.nowMs();
@@ -44,7 +44,11 @@ export async function infer(
       return await replySeveral(inference, question);
     }
     const answer = await run(inference, question);
-    const written = await reply(inference, question, answer);
+    const answeredMs = api.clock.nowMs();
+    const writing = reply(inference, question, answer);
+    const written = writing instanceof Promise ? await writing : writing;
+    events.stage("encode", "outputs", answeredMs);
+    events.answer(answer.response, written);
     events.answered();
     goesOn = written.body.kind === "stream";
     return goesOn ? untilSent(written, head.call, held.handOver()) : written;

@@ -14,7 +14,6 @@ import {
   type InferReplyMessage,
   type InferRequestMessage,
   headerLengthHeader,
-  loadHeaders,
   packTensors,
   sealParameter,
   stateTensors,
@@ -26,7 +25,7 @@ import {
 import { binaryChoice, wantedOutputs } from "../../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../../telemetry/index.ts";
 import type { Api, IncomingRequest } from "../parts.ts";
-import { stateChecksum } from "../replies.ts";
+import { stateChecksum, toldLoad } from "../replies.ts";
 import { writeShared } from "../shared-memory.ts";
 import type { Inference } from "./inference.ts";
 import { rewritesAnswer } from "./plan.ts";
@@ -69,12 +68,12 @@ export async function inferReply(
   };
   const reply: InferReplyMessage = message.id === undefined ? described : { ...described, id: message.id };
   api.rate.replied();
-  const perSecond = response.load ? api.rate.perSecond() : 0;
-  const told = response.load ? loadHeaders(response.load, incoming.request.headers, perSecond) : {};
+  const told = response.load ? toldLoad(api, response.load, incoming.request) : {};
   told[tookHeader] = Math.max(0, api.clock.nowMs() - sinceMs).toFixed(3);
   const asksTimes = asksAccount || incoming.request.headers[accountHeader] === "timing";
   if (asksTimes) told[serverTimingHeader] = serverTiming(response.account.stages);
   if (incoming.request.message) {
+    const perSecond = response.load ? api.rate.perSecond() : 0;
     return { status: 200, headers: told, body: emptyBody, message: reply, perSecond };
   }
   const binary = binaryChoice(message);
@@ -96,7 +95,7 @@ function replyAsItCame(
   bodyMs: number,
 ): WireResponse {
   api.rate.replied();
-  const headers = load ? loadHeaders(load, incoming.request.headers, api.rate.perSecond()) : {};
+  const headers = load ? toldLoad(api, load, incoming.request) : {};
   headers[tookHeader] = Math.max(0, api.clock.nowMs() - bodyMs).toFixed(3);
   headers["content-type"] = binaryType;
   headers[headerLengthHeader] = String(headerLength);
@@ -117,22 +116,17 @@ export function untilSent(reply: WireResponse, { abort }: Call, held: Disposable
 }
 
 /** The fourth step: the reply, either in the form in which a forwarded answer came or written here. */
-export async function reply(
-  { api, incoming, head, events, startedMs, askedMs }: Inference,
+export function reply(
+  { api, incoming, head, startedMs, askedMs }: Inference,
   { message, request, received, bodyMs }: ParsedInference,
   { response, description }: InferenceAnswer,
-): Promise<WireResponse> {
-  const answeredMs = api.clock.nowMs();
-  const { version } = response.account.segment;
-  const answered =
-    head.knowledge.alias === true && version !== "" ? { ...description, version } : description;
+): WireResponse | Promise<WireResponse> {
   // Work before the body was requested, such as loading a model, is not time of the link either.
   const sinceMs = (received.completeMs ?? bodyMs) - (askedMs - startedMs);
   const came = request.wire && !rewritesAnswer(incoming) ? response.wire : undefined;
-  const written = came
-    ? replyAsItCame(api, incoming, response, came, sinceMs)
-    : await inferReply(api, incoming, message, answered, response, head.call, sinceMs);
-  events.stage("encode", "outputs", answeredMs);
-  events.answer(response, written);
-  return written;
+  if (came) return replyAsItCame(api, incoming, response, came, sinceMs);
+  const { version } = response.account.segment;
+  const answered =
+    head.knowledge.alias === true && version !== "" ? { ...description, version } : description;
+  return inferReply(api, incoming, message, answered, response, head.call, sinceMs);
 }

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Peer, WireBody, WireRequest, WireResponse } from "@longshore/core";
 import {
+  acknowledgeHeader,
   type ConnectionAdmission,
   ArrivingBody,
   housekeepingCall,
@@ -280,13 +281,11 @@ export class Http1Connection implements ReadBuffers {
       const asked: WireRequest = surfaces
         ? { method, path, headers, body, peer: this.#peer, surfaces }
         : { method, path, headers, body, peer: this.#peer };
-      const acknowledger = new Acknowledger(options.clock, socket);
-      const reply =
-        beyondLimits(this.#admission, path, call.id) ??
-        (await handler(asked, call, (bytes) =>
-          acknowledger.arrived(bytes, (this.#arriving?.left ?? 0) === 0),
-        ));
-      acknowledger.end();
+      const tells = headers[acknowledgeHeader] !== undefined;
+      const acknowledger = tells ? new Acknowledger(options.clock, socket) : undefined;
+      const arrived = acknowledger && this.#arrived(acknowledger);
+      const reply = beyondLimits(this.#admission, path, call.id) ?? (await handler(asked, call, arrived));
+      acknowledger?.end();
       const accepted = headers["accept-encoding"];
       const coded = accepted === undefined ? reply : await sending.track(codedReply(reply, accepted, path));
       if (socket.destroyed || socket.writableEnded) return;
@@ -304,6 +303,10 @@ export class Http1Connection implements ReadBuffers {
     }
     if (this.#arriving) this.#linger(this.#arriving);
     else this.#next();
+  }
+
+  #arrived(acknowledger: Acknowledger): (bytes: number) => void {
+    return (bytes) => acknowledger.arrived(bytes, (this.#arriving?.left ?? 0) === 0);
   }
 
   #next(): void {
