@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { gaussian, seededRandom } from "../../words/base/index.ts";
 import { deviceSpeed } from "./device-speed.ts";
 import { durationBelief } from "./duration-belief.ts";
-import { meanOf, quantileOf } from "../../words/estimate/index.ts";
+import { estimateOf, meanOf, quantileOf } from "../../words/estimate/index.ts";
 import { speedBelief } from "./speed-belief.ts";
 
 describe("durationBelief", () => {
@@ -31,6 +31,28 @@ describe("durationBelief", () => {
     for (let index = 0; index < 200; index++) belief.seen(50 + 5 * gaussian(random), index);
     expect(meanOf(belief.estimate(200))).toBeCloseTo(50, -0.5);
     expect(quantileOf(belief.estimate(200), 0.9)).toBeLessThan(60);
+  });
+
+  it("is the distribution of the latest samples that are young enough, in whatever order they came", () => {
+    const sample = fc.tuple(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 300 }));
+    fc.assert(
+      fc.property(fc.array(sample, { minLength: 8, maxLength: 60 }), (samples) => {
+        const belief = durationBelief({ priorMs: 10, capacity: 16, maxAgeMs: 1000 });
+        let nowMs = 0;
+        const seen = samples.map(([tookMs, pauseMs]) => {
+          nowMs += pauseMs;
+          belief.seen(tookMs, nowMs);
+          return { tookMs, nowMs };
+        });
+        const young = seen.slice(-16).filter((one) => nowMs - one.nowMs <= 1000);
+        fc.pre(young.length >= 8);
+        const { values } = estimateOf(
+          young.map(({ tookMs }) => tookMs),
+          { observedAtMs: nowMs, origin: "measured" },
+        );
+        expect(belief.estimate(nowMs).values).toEqual(values);
+      }),
+    );
   });
 
   it("ignores what is no duration", () => {

@@ -1,4 +1,4 @@
-import { type Estimate, estimateOf, estimateSize } from "../../words/estimate/index.ts";
+import { type Estimate, estimateOf, estimateOfSorted, estimateSize } from "../../words/estimate/index.ts";
 
 /** Fewer samples are filled up with others. */
 const leastSamples = 8;
@@ -29,6 +29,8 @@ export interface DurationBelief {
 export function durationBelief(options: DurationBeliefOptions): DurationBelief {
   const { priorMs, priorFactor = 4, capacity = 64, maxAgeMs = 600_000 } = options;
   const tookMs: number[] = [];
+  /** The same by size: each exchange with a server adds a sample and reads the estimate. */
+  const sortedMs: number[] = [];
   const seenAtMs: number[] = [];
   const prior = priorShape(priorMs, priorFactor, { observedAtMs: -Infinity, origin: "prior" });
   let cached: Estimate = prior;
@@ -47,13 +49,14 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
       return;
     }
     const about = { observedAtMs: newest, origin: "measured" as const };
-    cached = estimateOf(tookMs.length < leastSamples ? filledUp(about) : tookMs, about);
+    cached =
+      sortedMs.length < leastSamples ? estimateOf(filledUp(about), about) : estimateOfSorted(sortedMs, about);
   }
+
   /** The few samples, among values that are narrower than the prior and wider than certainty. */
   function filledUp(about: Pick<Estimate, "observedAtMs" | "origin">): readonly number[] {
-    const samples = [...tookMs];
-    const sorted = samples.toSorted((a, b) => a - b);
-    const median = sorted[Math.floor((sorted.length - 1) / 2)] ?? priorMs;
+    const samples = [...sortedMs];
+    const median = samples[Math.floor((samples.length - 1) / 2)] ?? priorMs;
     const filler = priorShape(median, Math.sqrt(priorFactor), about).values;
     for (let index = 0; samples.length < leastSamples; index++)
       samples.push(filler[(index * 5 + 7) % estimateSize] ?? median);
@@ -62,13 +65,15 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
 
   function forgetOldest(): void {
     seenAtMs.shift();
-    tookMs.shift();
+    const oldestMs = tookMs.shift();
+    if (oldestMs !== undefined) sortedMs.splice(positionIn(sortedMs, oldestMs), 1);
   }
 
   return {
     seen(took, nowMs) {
       if (!(took >= 0) || took === Infinity || !Number.isFinite(nowMs)) return;
       tookMs.push(took);
+      sortedMs.splice(positionIn(sortedMs, took), 0, took);
       seenAtMs.push(Math.max(nowMs, seenAtMs[seenAtMs.length - 1] ?? nowMs));
       if (seenAtMs.length > capacity) forgetOldest();
       freshUntilMs = -Infinity;
@@ -78,6 +83,17 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
       return cached;
     },
   };
+}
+
+/** The position of the first value that is not less. */
+function positionIn(sorted: readonly number[], value: number): number {
+  let first = 0;
+  for (let end = sorted.length; first < end;) {
+    const middle = (first + end) >>> 1;
+    if ((sorted[middle] ?? Infinity) < value) first = middle + 1;
+    else end = middle;
+  }
+  return first;
 }
 
 /** A log-symmetric shape around a median whose outermost values lie about `factor` away. */

@@ -53,7 +53,8 @@ export function estimateOf(samples: ArrayLike<number>, about: About): Estimate {
   return estimateOfSorted(new Float64Array(samples).sort(), about);
 }
 
-function estimateOfSorted(sorted: Float64Array, about: About): Estimate {
+/** The same of samples that are sorted already. */
+export function estimateOfSorted(sorted: ArrayLike<number>, about: About): Estimate {
   const values = new Float64Array(estimateSize);
   for (let index = 0; index < estimateSize; index++) {
     values[index] = quantileOfSorted(sorted, (index + 0.5) / estimateSize);
@@ -62,7 +63,7 @@ function estimateOfSorted(sorted: Float64Array, about: About): Estimate {
 }
 
 /** Quantile of sorted samples by linear interpolation between the midpoints of equally likely slices. */
-export function quantileOfSorted(sorted: Float64Array, ratio: number): number {
+export function quantileOfSorted(sorted: ArrayLike<number>, ratio: number): number {
   if (sorted.length === 0) return NaN;
   const position = Math.min(sorted.length - 1, Math.max(0, ratio * sorted.length - 0.5));
   const below = Math.floor(position);

@@ -4,6 +4,7 @@ export {
   changed,
   type Estimate,
   estimateOf,
+  estimateOfSorted,
   estimateSize,
   left,
   meanOf,
