@@ -19,14 +19,10 @@ export function missedPrice(): MissedPrice {
 }
 
 class LearnedPrice implements MissedPrice {
-  #value = initialPrice;
-
-  get value(): number {
-    return this.#value;
-  }
+  value = initialPrice;
 
   note(missed: boolean): void {
     const change = step * ((missed ? 1 : 0) - targetRatio);
-    this.#value = Math.min(maxPrice, Math.max(0, this.#value + change));
+    this.value = Math.min(maxPrice, Math.max(0, this.value + change));
   }
 }

@@ -12,83 +12,86 @@ const unprovenMs = 1000;
 const mostDoubled = 10;
 
 /** Which requests an endpoint answered, and when. */
-export class AnswerRecord {
-  #sentAtMs: number;
-  #answeredAtMs = -Infinity;
-  #newestBeganMs = -Infinity;
-  /** Answers since the endpoint appeared or returned. */
-  #answers = 0;
-  /** Exploratory requests sent there since its last answer. */
-  #tries = 0;
-  #mute = false;
-
-  constructor(nowMs: number) {
-    this.#sentAtMs = nowMs;
-  }
-
+export interface AnswerRecord {
   /** Time of its last answer to a request; -Infinity for never. */
-  get answeredAtMs(): number {
-    return this.#answeredAtMs;
-  }
-
+  readonly answeredAtMs: number;
   /**
    * When the newest of the requests that it answered began; -Infinity for none. A request that began before and counts as lost is probably not
    * in a queue there: its answer is lost.
    */
-  get newestBeganMs(): number {
-    return this.#newestBeganMs;
-  }
-
+  readonly newestBeganMs: number;
   /** Time of the last request that was sent there, or when the endpoint appeared. */
-  get sentAtMs(): number {
-    return this.#sentAtMs;
-  }
-
+  readonly sentAtMs: number;
   /** Whether requests have shown how good its promises are. */
-  get proven(): boolean {
-    return this.#answers >= provenAnswers;
-  }
-
+  readonly proven: boolean;
   /**
    * Whether a leg there counts as lost and nothing was answered since it began. Later requests will not be answered either. Ends with the
    * next answer, or when nothing is under way there.
    */
-  get mute(): boolean {
-    return this.#mute;
-  }
-
+  readonly mute: boolean;
   /** Whether too little is known of it, and nothing was sent there for a while. */
-  unproven(nowMs: number): boolean {
-    return !this.proven && nowMs - this.#sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, this.#tries);
+  unproven(nowMs: number): boolean;
+  /** A request was sent there; `alone`: no other one is under way there. */
+  sent(nowMs: number, alone: boolean): void;
+  /** Records that a leg that began then counts as lost. Infinity if the reason is that the endpoint was silent for too long. */
+  missed(beganMs: number): void;
+  /** It answered a request, or gave one of several answers (`last` is false). */
+  answered(nowMs: number, last: boolean): void;
+  /** It answered a request that began then. */
+  answeredFrom(beganMs: number): void;
+  /** It is gone: when it returns it has to prove itself again. */
+  gone(): void;
+}
+
+/** Starts without answers of an endpoint that appears now. */
+export function answerRecord(nowMs: number): AnswerRecord {
+  return new AnswerTimes(nowMs);
+}
+
+class AnswerTimes implements AnswerRecord {
+  sentAtMs: number;
+  answeredAtMs = -Infinity;
+  newestBeganMs = -Infinity;
+  mute = false;
+  /** Answers since the endpoint appeared or returned. */
+  #answers = 0;
+  /** Exploratory requests sent there since its last answer. */
+  #tries = 0;
+
+  constructor(nowMs: number) {
+    this.sentAtMs = nowMs;
   }
 
-  /** A request was sent there; `alone`: no other one is under way there. */
+  get proven(): boolean {
+    return this.#answers >= provenAnswers;
+  }
+
+  unproven(nowMs: number): boolean {
+    return !this.proven && nowMs - this.sentAtMs > unprovenMs * 2 ** Math.min(mostDoubled, this.#tries);
+  }
+
   sent(nowMs: number, alone: boolean): void {
     if (this.unproven(nowMs)) this.#tries++;
-    if (alone) this.#mute = false;
-    this.#sentAtMs = nowMs;
+    if (alone) this.mute = false;
+    this.sentAtMs = nowMs;
   }
 
-  /** Records that a leg that began then counts as lost. Infinity if the reason is that the endpoint was silent for too long. */
   missed(beganMs: number): void {
-    this.#mute ||= beganMs > this.#answeredAtMs;
+    this.mute ||= beganMs > this.answeredAtMs;
   }
 
-  /** It answered a request, or gave one of several answers (`last` is false). */
   answered(nowMs: number, last: boolean): void {
-    this.#answeredAtMs = nowMs;
-    this.#mute = false;
+    this.answeredAtMs = nowMs;
+    this.mute = false;
     if (!last) return;
     this.#answers++;
     this.#tries = 0;
   }
 
-  /** It answered a request that began then. */
   answeredFrom(beganMs: number): void {
-    this.#newestBeganMs = Math.max(this.#newestBeganMs, beganMs);
+    this.newestBeganMs = Math.max(this.newestBeganMs, beganMs);
   }
 
-  /** It is gone: when it returns it has to prove itself again. */
   gone(): void {
     this.#answers = 0;
     this.#tries = 0;

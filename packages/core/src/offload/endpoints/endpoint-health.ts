@@ -94,6 +94,9 @@ export function endpointHealth(random: Random, options: HealthOptions = {}): End
  * plan may try the endpoint under its guard. A refusal for load pauses it for the time that it states.
  */
 class FailureRecord implements EndpointHealth {
+  absent = false;
+  downAtMs = -Infinity;
+  distrusted: string | undefined;
   readonly #random: Random;
   readonly #options: HealthOptions;
   #row = 0;
@@ -101,7 +104,6 @@ class FailureRecord implements EndpointHealth {
   #failedUntilMs = -Infinity;
   #refusedUntilMs = -Infinity;
   #why = "";
-  #absent = false;
   /** Whether the last failure was a failed run. */
   #ranBadly = false;
   /** The charge between 0 and 1, and the part of it for runs, as of the last failure or answer. */
@@ -109,8 +111,6 @@ class FailureRecord implements EndpointHealth {
   #ofRuns = 0;
   #noted = 0;
   #abandoned = 0;
-  #downAtMs = -Infinity;
-  #distrusted: string | undefined;
 
   constructor(random: Random, options: HealthOptions) {
     this.#random = random;
@@ -123,7 +123,7 @@ class FailureRecord implements EndpointHealth {
 
   mayBeAsked(nowMs: number): boolean {
     return (
-      this.#distrusted === undefined &&
+      this.distrusted === undefined &&
       this.#row > 0 &&
       nowMs < this.#failedUntilMs &&
       nowMs >= this.#refusedUntilMs
@@ -134,24 +134,12 @@ class FailureRecord implements EndpointHealth {
     return this.#row > 0;
   }
 
-  get absent(): boolean {
-    return this.#absent;
-  }
-
-  get downAtMs(): number {
-    return this.#downAtMs;
-  }
-
-  get distrusted(): string | undefined {
-    return this.#distrusted;
-  }
-
   distrust(why: string): void {
-    this.#distrusted = why;
+    this.distrusted = why;
   }
 
   trust(): void {
-    this.#distrusted = undefined;
+    this.distrusted = undefined;
   }
 
   succeeded(nowMs: number): void {
@@ -166,7 +154,7 @@ class FailureRecord implements EndpointHealth {
 
   reached(): void {
     this.#failures = this.#ofRuns;
-    if (!this.#absent && (this.#ranBadly || this.#row === 0)) return;
+    if (!this.absent && (this.#ranBadly || this.#row === 0)) return;
     this.#reopen();
   }
 
@@ -181,11 +169,11 @@ class FailureRecord implements EndpointHealth {
     }
     if (!down.has(reason)) return;
     this.#ranBadly = !isPoll;
-    const isKnown = reason === "no-answer" || (this.#absent && shut.includes(reason));
-    if (this.#row > 0 && beganMs <= this.#downAtMs && isKnown) return;
+    const isKnown = reason === "no-answer" || (this.absent && shut.includes(reason));
+    if (this.#row > 0 && beganMs <= this.downAtMs && isKnown) return;
     this.#row++;
-    this.#downAtMs = nowMs;
-    this.#absent = shut.includes(reason);
+    this.downAtMs = nowMs;
+    this.absent = shut.includes(reason);
     const pauseMs = Math.min(longestPauseMs, retryAfterMs ?? firstPauseMs * 2 ** Math.min(20, this.#row - 1));
     // A load that it reported does not hold after a failure: a restarted server has none.
     this.#refusedUntilMs = -Infinity;
@@ -205,7 +193,7 @@ class FailureRecord implements EndpointHealth {
   }
 
   unavailable(nowMs: number): string | undefined {
-    return this.#distrusted ?? (nowMs < this.pausedUntilMs ? this.#why : undefined);
+    return this.distrusted ?? (nowMs < this.pausedUntilMs ? this.#why : undefined);
   }
 
   penaltyMs(nowMs: number): number {
@@ -221,7 +209,7 @@ class FailureRecord implements EndpointHealth {
   #reopen(): void {
     this.#row = 0;
     this.#ranBadly = false;
-    this.#absent = false;
+    this.absent = false;
     this.#failedUntilMs = -Infinity;
     this.#refusedUntilMs = -Infinity;
   }

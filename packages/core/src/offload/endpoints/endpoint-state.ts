@@ -10,8 +10,8 @@ import {
 import type { Link } from "../../wire/transport/index.ts";
 import { type EndpointView, transferSizes } from "../../decide/table/index.ts";
 import { type EndpointHealth, endpointHealth } from "./endpoint-health.ts";
-import { AnswerRecord } from "./answer-record.ts";
-import { LinkState } from "./link-state.ts";
+import { type AnswerRecord, answerRecord } from "./answer-record.ts";
+import { type LinkState, linkState } from "./link-state.ts";
 import { type QueueBelief, queueBelief, type QueueOutlook } from "./queue-belief.ts";
 import { type SlowStart, slowStart } from "./slow-start.ts";
 import { type PromiseGrowth, promiseGrowth, type ServiceRatio, serviceRatio } from "./service-ratio.ts";
@@ -175,8 +175,8 @@ class Beliefs {
     this.service = serviceRatio();
     this.tries = { books: tryBooks(hedges), lateness: lateness() };
     this.queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
-    this.link = new LinkState(belief, nowMs, () => this.happened(true));
-    this.record = new AnswerRecord(nowMs);
+    this.link = linkState(belief, nowMs, () => this.happened(true));
+    this.record = answerRecord(nowMs);
   }
 
   happened(ofLink = false): void {

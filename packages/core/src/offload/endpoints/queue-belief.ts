@@ -85,23 +85,23 @@ export function queueBelief(counts = false): QueueBelief {
 }
 
 class FluidQueue implements QueueBelief {
+  reportedAtMs = -Infinity;
+  underWay = 0;
+  serviceMs = 0;
   readonly #counts: boolean;
   /** The queue as far as it is accounted for, at `#atMs`. */
   #baseMs = 0;
   #atMs = -Infinity;
-  #reportedAtMs = -Infinity;
   /** The queue as of the last report. */
   #reportedMs = 0;
   #foreignAtMs = -Infinity;
   /** The usual wait caused by others. */
   #othersMs = 0;
   #othersAtMs = -Infinity;
-  #serviceMs = 0;
   #slots = 1;
   #batch: LoadReport["batch"];
   /** Requests in flight at the last report, with our changes since. */
   #inFlight = 0;
-  #ours = 0;
   /** Own requests too recent for the last report to count, oldest first. */
   readonly #recent: { readonly atMs: number; readonly serviceMs: number }[] = [];
   /** When own requests were answered that the last report may still count, oldest first. */
@@ -113,49 +113,37 @@ class FluidQueue implements QueueBelief {
     this.#counts = counts;
   }
 
-  get reportedAtMs(): number {
-    return this.#reportedAtMs;
-  }
-
-  get underWay(): number {
-    return this.#ours;
-  }
-
-  get serviceMs(): number {
-    return this.#serviceMs;
-  }
-
   shared(nowMs: number): boolean {
     return nowMs - this.#foreignAtMs < sharedForMs;
   }
 
   sent(runMs: number, nowMs: number): number {
-    const before = this.#serviceMs;
-    this.#serviceMs = before === 0 ? runMs : before + 0.1 * (runMs - before);
-    this.#ours += 1;
+    const before = this.serviceMs;
+    this.serviceMs = before === 0 ? runMs : before + 0.1 * (runMs - before);
+    this.underWay += 1;
     this.#recent.push({ atMs: nowMs, serviceMs: runMs });
     if (this.#recent.length > 64) this.#recent.shift();
     return this.#add(runMs, nowMs);
   }
 
   withdrawn(sentAtMs: number, addedMs: number, nowMs: number): void {
-    this.#ours = Math.max(0, this.#ours - 1);
+    this.underWay = Math.max(0, this.underWay - 1);
     this.#inFlight = Math.max(0, this.#inFlight - 1);
     const at = this.#recent.findLastIndex((one) => one.atMs === sentAtMs);
     if (at >= 0) this.#recent.splice(at, 1);
-    else if (sentAtMs < this.#reportedAtMs) return;
+    else if (sentAtMs < this.reportedAtMs) return;
     this.#baseMs = Math.max(0, this.#base(nowMs) - addedMs);
     this.#atMs = nowMs;
   }
 
   ended(nowMs: number, answered: boolean): void {
-    this.#ours = Math.max(0, this.#ours - 1);
+    this.underWay = Math.max(0, this.underWay - 1);
     this.#inFlight = Math.max(0, this.#inFlight - 1);
     const such = answered ? this.#answered : this.#givenUp;
     such.push(nowMs);
     if (such.length > 64) such.shift();
-    if (this.#ours > 0 || !answered) return;
-    const restMs = Math.max(0, this.#reportedMs - (nowMs - this.#reportedAtMs));
+    if (this.underWay > 0 || !answered) return;
+    const restMs = Math.max(0, this.#reportedMs - (nowMs - this.reportedAtMs));
     this.#baseMs = Math.min(this.#base(nowMs), restMs);
     this.#atMs = nowMs;
   }
@@ -165,28 +153,28 @@ class FluidQueue implements QueueBelief {
     const answered = this.#answered;
     const givenUp = this.#givenUp;
     while (recent[0] && recent[0].atMs < nowMs - delayMs) recent.shift();
-    const counted = Math.max(0, this.#ours - recent.length);
+    const counted = Math.max(0, this.underWay - recent.length);
     const foreign = Math.max(0, load.inFlight - counted);
     // Answers overtake one another: the endpoint may have counted a request of ours whose answer was read before this report. It did not
     // count the request with whose answer the report came. All times are kept, since the next report may be older than this one.
     let overtook = answered.at(-1) === nowMs ? -1 : 0;
     for (let at = answered.length - 1; (answered[at] ?? -Infinity) >= nowMs - delayMs; at--) overtook += 1;
-    const longMs = Math.max(leastLongMs, longServices * this.#serviceMs);
+    const longMs = Math.max(leastLongMs, longServices * this.serviceMs);
     while (givenUp[0] !== undefined && givenUp[0] < nowMs - longMs) givenUp.shift();
-    if (load.inFlight > this.#ours + overtook + givenUp.length) this.#foreignAtMs = nowMs;
+    if (load.inFlight > this.underWay + overtook + givenUp.length) this.#foreignAtMs = nowMs;
     if (givenUp.length > foreign) givenUp.splice(0, givenUp.length - foreign);
     this.#learnOthers(load.inFlight === 0 ? 0 : (load.queueMs * foreign) / load.inFlight, nowMs);
     const { batch } = load;
     this.#batch = batch;
     // A shared run that is about to end looks like an empty slot to all of its requests. A really empty slot shows in the processor load.
-    const empty = load.queueMs <= noWaitRatio * this.#serviceMs && !(batch && load.cpuRatio === 1);
+    const empty = load.queueMs <= noWaitRatio * this.serviceMs && !(batch && load.cpuRatio === 1);
     const runs = batch ? Math.ceil(load.inFlight / batch.requests) : load.inFlight;
     if (empty) this.#slots = Math.max(this.#slots, runs + (this.#counts ? 0 : 1));
     else if (load.inFlight < this.#slots) this.#slots = Math.max(1, load.inFlight);
     this.#baseMs = load.queueMs;
     this.#reportedMs = load.queueMs;
     this.#atMs = nowMs;
-    this.#reportedAtMs = nowMs;
+    this.reportedAtMs = nowMs;
     this.#inFlight = load.inFlight;
     for (const one of recent) this.#add(one.serviceMs, nowMs);
   }
@@ -203,7 +191,7 @@ class FluidQueue implements QueueBelief {
     const ownMs = Math.max(this.#least(), this.#base(nowMs));
     const usualMs = this.#others(nowMs);
     if (usualMs === 0) return ownMs;
-    return ownMs + usualMs * (1 - Math.exp(-(nowMs - this.#reportedAtMs) / this.#memory()));
+    return ownMs + usualMs * (1 - Math.exp(-(nowMs - this.reportedAtMs) / this.#memory()));
   }
 
   outlook(nowMs: number): QueueOutlook {
@@ -211,20 +199,20 @@ class FluidQueue implements QueueBelief {
       emptyAtMs: this.#baseMs === 0 ? -Infinity : this.#baseMs + this.#atMs,
       leastMs: this.#least(),
       othersMs: this.#others(nowMs),
-      reportedAtMs: this.#reportedAtMs,
+      reportedAtMs: this.reportedAtMs,
       memoryMs: this.#memory(),
     };
   }
 
   /** Work under way has not ended, even if little of it was expected to remain. */
   #least(): number {
-    const isFull = this.#ours > 0 && this.#inFlight >= this.#slots;
-    return isFull ? (residualRatio * this.#serviceMs) / this.#slots : 0;
+    const isFull = this.underWay > 0 && this.#inFlight >= this.#slots;
+    return isFull ? (residualRatio * this.serviceMs) / this.#slots : 0;
   }
 
   #memory(): number {
-    if (this.#serviceMs === 0) return mostMemoryMs;
-    return Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * this.#serviceMs));
+    if (this.serviceMs === 0) return mostMemoryMs;
+    return Math.min(mostMemoryMs, Math.max(leastMemoryMs, memoryServices * this.serviceMs));
   }
 
   #base(nowMs: number): number {
