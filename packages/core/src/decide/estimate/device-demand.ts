@@ -33,7 +33,7 @@ export function deviceDemand(): DeviceDemand {
   const hereMs: number[] = [];
   let values: { readonly runMs: number; readonly points: Float64Array } | undefined;
   return {
-    gapsMs: rhythm.gapsMs,
+    ...rhythm,
     seen(nowMs) {
       rhythm.seen(nowMs);
       values = undefined;
@@ -41,9 +41,6 @@ export function deviceDemand(): DeviceDemand {
       hereMs.push(allHereMs - nowMs);
       if (hereMs.length > timesRemembered) hereMs.shift();
     },
-    untilNextMs: (nowMs) => rhythm.untilNextMs(nowMs),
-    soonestMs: (nowMs) => rhythm.soonestMs(nowMs),
-    probeDueMs: (nowMs) => rhythm.probeDueMs(nowMs),
     ended(ranHere) {
       hereRatio += ((ranHere ? 1 : 0) - hereRatio) / remembered;
     },

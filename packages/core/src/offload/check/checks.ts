@@ -293,10 +293,10 @@ export function createChecks(parts: CheckParts): Checks {
     }
   }
 
-  const awaited = (): Reputation | undefined =>
-    reputations.all.size === 0
-      ? undefined
-      : [...reputations.all.values()].find((one) => one.quarantined && one.awaitsRequests);
+  function awaited(): Reputation | undefined {
+    for (const one of reputations.all.values()) if (one.awaitsRequests) return one;
+    return undefined;
+  }
 
   async function examine(answered: AnsweredRequest): Promise<void> {
     const { answer } = answered;

@@ -14,7 +14,7 @@ export interface Reputation extends Disposable {
   readonly quarantined: boolean;
   /** Why it was last quarantined. */
   readonly wrong: Wrong | undefined;
-  /** It has no golden inputs, and its pause is over: requests that another endpoint answers are shown to it, too. */
+  /** It is quarantined, has no golden inputs, and its pause is over: requests that another endpoint answers are shown to it, too. */
   readonly awaitsRequests: boolean;
   /** The model whose golden inputs it gets. */
   proof: { readonly description: ModelDescription; readonly segment: Segment } | undefined;

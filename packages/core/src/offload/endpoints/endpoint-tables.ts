@@ -52,9 +52,9 @@ export function endpointTables({ endpoints, board, failures, random, runsHere }:
   let list: Shortlist | undefined;
   /** From time to time returns an avoided endpoint, which gets the chance to show its current speed at the cost of one request. */
   const toTry = (nowMs: number): EndpointState | undefined => {
-    const avoided = [...endpoints.values()].filter(
-      ({ reading, health }) => reading.untried(nowMs) && health.unavailable(nowMs) === undefined,
-    );
+    const avoided: EndpointState[] = [];
+    for (const one of endpoints.values())
+      if (one.reading.untried(nowMs) && one.health.unavailable(nowMs) === undefined) avoided.push(one);
     const instead = runsHere || avoided.length < endpoints.size;
     if (avoided.length === 0 || !instead || random.next() >= exploredRatio) return undefined;
     return avoided[Math.floor(random.next() * avoided.length)];
@@ -79,8 +79,10 @@ export function endpointTables({ endpoints, board, failures, random, runsHere }:
     return table;
   }
   const all: EndpointTables["all"] = (known, tenant, nowMs) => {
+    const now = laidOut(nowMs);
+    if (failures.none) return now;
     const of = ranOf(known.description);
-    return failures.charged(laidOut(nowMs), of, failures.out(of, tenant, known.offersBy, nowMs), nowMs);
+    return failures.charged(now, of, failures.out(of, tenant, known.offersBy, nowMs), nowMs);
   };
   return {
     all,

@@ -82,7 +82,7 @@ export function firstWaits(parts: FirstWaitParts): FirstWaits {
 /** A class for the same reason as `Once`: every plan has one. */
 class WaitsOfRequest implements FirstWaits {
   readonly #parts: FirstWaitParts;
-  /** Waits for connections that were computed already, by endpoint. */
+  /** The waits for connections to be made or long unused, which take long to compute, by endpoint. */
   #connections: Map<EndpointId, ConnectionWaits> | undefined;
 
   constructor(parts: FirstWaitParts) {
@@ -92,7 +92,7 @@ class WaitsOfRequest implements FirstWaits {
   loadMs(endpoint: EndpointId | undefined, part: Part): number {
     const { known, warmth, localId } = this.#parts;
     const id = endpoint ?? localId;
-    if (id === undefined) return 0;
+    if (id === undefined || (id !== localId && !loadsFirst(known, id))) return 0;
     const { name: model, version, digest } = known.description;
     const segment: Segment = { model, version, digest, ...part };
     return warmth.waitMs(id, segment, id === localId ? undefined : offerFor(known, id, segment));
@@ -104,16 +104,19 @@ class WaitsOfRequest implements FirstWaits {
     const { endpoints, bytes, nowMs, stream } = this.#parts;
     const state = endpoints.get(id);
     const waits = state ? connectionWaits(state, bytes, nowMs, stream) : noWaits;
-    this.#connections ??= new Map<EndpointId, ConnectionWaits>();
-    this.#connections.set(id, waits);
+    if (waits !== noWaits) (this.#connections ??= new Map<EndpointId, ConnectionWaits>()).set(id, waits);
     return waits;
   }
 }
 
-/** The offer of an endpoint for a segment, if it says that the segment is to be loaded first. */
+/** Whether an endpoint says of some offer that it is to be loaded first. */
+function loadsFirst({ offersBy }: KnownModel, id: EndpointId): boolean {
+  for (const { loadMs = 0 } of offersBy.get(id) ?? []) if (loadMs > 0) return true;
+  return false;
+}
+
+/** The offer of an endpoint for a segment, with the time to load it. */
 function offerFor({ offersBy }: KnownModel, id: EndpointId, segment: Segment): Offer | undefined {
-  const offers = offersBy.get(id);
-  if (!offers?.some(({ loadMs = 0 }) => loadMs > 0)) return undefined;
   const key = segmentKey(segment);
-  return offers.find((offer) => offer.loadMs !== undefined && segmentKey(offer.segment) === key);
+  return offersBy.get(id)?.find((offer) => offer.loadMs !== undefined && segmentKey(offer.segment) === key);
 }

@@ -39,6 +39,8 @@ type Out = ReadonlyMap<EndpointId, string>;
 
 /** Failures and refusals at endpoints, by version and tenant. */
 export interface RunFailures {
+  /** Whether nothing failed or was refused lately, as almost always. */
+  readonly none: boolean;
   /**
    * Returns whether a failure belongs to the version or the tenant. Then it is recorded here, if the version is known, and must not count
    * against the endpoint.
@@ -112,6 +114,9 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
   }
 
   return {
+    get none() {
+      return byVersion.size === 0 && refused.size === 0;
+    },
     failed({ endpoint: { info, capabilities } }, error, nowMs, of, tenant) {
       if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
       if (!info.offers && overloaded.has(error.reason))

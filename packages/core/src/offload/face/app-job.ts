@@ -36,7 +36,7 @@ export function appJob(
   checkLimits(limits, limitChecks.ofCalls);
   checkNamed(model);
   const { knowledge, clock } = loop;
-  const known = knowledge.settled(model, limits.version);
+  const known = knowledge.settled(model, limits.version, clock.nowMs());
   if (known) return { job: jobWith(loop, known, request) };
   const call = callFor(loop, limits, undefined);
   checkFresh(call, clock.nowMs());

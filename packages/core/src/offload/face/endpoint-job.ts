@@ -27,10 +27,10 @@ export function endpointJob(
     const what = `${segmentKey(segment)} here is ${digest}, not ${segment.digest.slice(0, 80)}`;
     throw new LongshoreError("unknown-version", "resolve", what);
   }
-  const held = heldBy(loop, known, request, call);
-  const withHeld = (it: HeldCrossing): Job =>
-    Object.assign(jobWithout(loop, known, request, call), { held: it });
-  return held instanceof Promise ? held.then(withHeld) : withHeld(held);
+  const job = jobWithout(loop, known, request, call);
+  const held = heldBy(loop, job, request);
+  if (held instanceof Promise) return held.then((read) => Object.assign(job, { held: read }));
+  return Object.assign(job, { held });
 }
 
 /**
@@ -39,9 +39,8 @@ export function endpointJob(
  */
 function heldBy(
   loop: Loop,
-  known: KnownModel,
+  job: Omit<Job, "held">,
   request: InferenceRequest,
-  call: Call,
 ): HeldCrossing | Promise<HeldCrossing> {
   const { segment, inputs } = request;
   const bytes = bytesOfInputs(inputs);
@@ -52,12 +51,12 @@ function heldBy(
   if (areHere(inputs)) return { cut: segment.from, variant, features, bytes, tensors: inputs };
   const arriving = { inputs, body: request.wire?.body };
   const early = { cut: segment.from, variant, features, bytes, tensors: noTensors, arriving };
-  const job = { ...jobWithout(loop, known, request, call), held: early };
-  if (request.wire && !job.confirm && known.description.decoupled !== true) return early;
+  if (request.wire && !job.confirm && job.known.description.decoupled !== true) return early;
   const nowMs = loop.clock.nowMs();
-  const plan = outlook(loop, job, nowMs);
-  if (isInfeasible(plan)) throw refusedNow(loop, job, early, noEndpoints, plan, nowMs);
-  return arrived(early, call);
+  const withEarly = { ...job, held: early };
+  const plan = outlook(loop, withEarly, nowMs);
+  if (isInfeasible(plan)) throw refusedNow(loop, withEarly, early, noEndpoints, plan, nowMs);
+  return arrived(early, job.call);
 }
 
 /**

@@ -276,8 +276,9 @@ class LoopEndpoint implements OffloadEndpoint {
     checkFresh(call, loop.clock.nowMs());
     const { model, version } = request.segment;
     const known = this.#requests.model(model, version === "" ? undefined : version, call);
-    const job = (it: KnownModel): Job | Promise<Job> => endpointJob(loop, it, request, call);
-    return known instanceof Promise ? known.then(job) : job(known);
+    return known instanceof Promise
+      ? known.then((learned) => endpointJob(loop, learned, request, call))
+      : endpointJob(loop, known, request, call);
   }
 
   async #answer(request: InferenceRequest, job: Job): Promise<InferenceResponse> {
@@ -346,9 +347,10 @@ class LoopEndpoint implements OffloadEndpoint {
 
   /** Price of this endpoint for a forwarded request. The engine charges for requests that ran here. */
   #feeMicros({ accounts }: Pick<Tally, "accounts">): number {
+    const fee = this.info.rates.microsPerRequest ?? 0;
+    if (fee === 0) return 0;
     const { local } = this.#requests.loop;
-    const ranHere = accounts.some(({ endpoint }) => endpoint === local?.info.id);
-    return ranHere ? 0 : (this.info.rates.microsPerRequest ?? 0);
+    return accounts.some(({ endpoint }) => endpoint === local?.info.id) ? 0 : fee;
   }
 
   /** This endpoint's own load. The report of the answering endpoint applies only if that endpoint is here. */

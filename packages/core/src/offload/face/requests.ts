@@ -53,12 +53,16 @@ export class Requests {
     isPoll = false,
   ): KnownModel | Promise<KnownModel> {
     const { knowledge, clock } = this.loop;
-    const now = isPoll ? knowledge.known(model, version) : knowledge.settled(model, version);
-    const used = (known: KnownModel): KnownModel => {
-      knowledge.used(model, version, clock.nowMs());
+    const nowMs = clock.nowMs();
+    const known = isPoll ? knowledge.known(model, version) : knowledge.settled(model, version, nowMs);
+    if (known) {
+      knowledge.used(model, version, nowMs);
       return known;
-    };
-    return now ? used(now) : knowledge.learn(model, version, call, isPoll).then(used);
+    }
+    return knowledge.learn(model, version, call, isPoll).then((learned) => {
+      knowledge.used(model, version, clock.nowMs());
+      return learned;
+    });
   }
 
   /** The one answer to a request. */

@@ -23,10 +23,9 @@ const earlyMs = 2;
 export function settled(
   entry: ModelInUse | undefined,
   { all }: Pick<EndpointStates, "all">,
-  clock: Clock,
+  nowMs: number,
 ): KnownModel | undefined {
-  const known = validKnowledge(entry, all);
-  return entry && clock.nowMs() < entry.newUntilMs ? undefined : known;
+  return entry && nowMs < entry.newUntilMs ? undefined : validKnowledge(entry, all);
 }
 
 /** The ways that an endpoint offers and misses, in a form that can be compared. */
@@ -65,12 +64,12 @@ export class FirstUse {
 
   /** See `Knowledge.learn`. */
   async learn(model: string, version: string | undefined, call: Call, isPoll = false): Promise<KnownModel> {
-    const entry = entryOf(this.#entries, model, version, this.#clock.nowMs());
     const beganMs = this.#clock.nowMs();
+    const entry = entryOf(this.#entries, model, version, beganMs);
     entry.usedAtMs = beganMs;
     const now = isPoll
       ? validKnowledge(entry, this.#endpoints.all)
-      : settled(entry, this.#endpoints, this.#clock);
+      : settled(entry, this.#endpoints, beganMs);
     if (now) return now;
     // A poll from another offloader may be part of a circle. It does not wait for answers that may wait for it, and gets the current
     // knowledge after a moment.

@@ -13,7 +13,7 @@ export interface Knowledge extends Disposable {
   /** The current knowledge; undefined before the first use and for models that no endpoint has. */
   known(model: string, version: string | undefined): KnownModel | undefined;
   /** The same; also undefined while the first use waits for further endpoints, so that other uses wait with it. */
-  settled(model: string, version: string | undefined): KnownModel | undefined;
+  settled(model: string, version: string | undefined, nowMs: number): KnownModel | undefined;
   /**
    * Records the use of a model, whose offers are then kept fresh for a while. Energy-saving requests call it at their begin and end:
    * nothing is polled before the end, nor endpoints that answered recently, since polling keeps the radio awake and its answer may delay
@@ -88,7 +88,7 @@ export function knowledgeOf(
 
   return {
     known: (model, version) => validKnowledge(entries.get(versionKey(model, version)), endpoints.all),
-    settled: (model, version) => settled(entries.get(versionKey(model, version)), endpoints, clock),
+    settled: (model, version, nowMs) => settled(entries.get(versionKey(model, version)), endpoints, nowMs),
     used(model, version, nowMs, saving) {
       const entry = entries.get(versionKey(model, version));
       if (!entry) return;

@@ -63,6 +63,8 @@ export interface KnownModel {
   readonly saidBy: ReadonlyMap<EndpointId, Endpoint>;
   /** Speed of each bucket of each variant here; kept when knowledge is refreshed. */
   readonly speeds: readonly (readonly SpeedBelief[])[];
+  /** NaN for each of them: the slowness of a model that cannot run here. */
+  readonly noSpeeds: readonly (readonly number[])[];
   /** Usual properties of its inputs; kept like the speeds. */
   readonly usual: UsualInputs;
   /** State of the polls of other endpoints. It is live, and only explanations read it. */
@@ -146,6 +148,7 @@ export function knowModel(
     offersBy,
     saidBy,
     speeds: kept?.speeds ?? speedsHere(local, table, profile, device),
+    noSpeeds: kept?.noSpeeds ?? table.variants.map(({ buckets }) => buckets.map(() => NaN)),
     usual: kept?.usual ?? { usualItems: undefined },
     poll: poll,
     servedAt: alike.map((one) => one.endpoint.info.id),
@@ -216,7 +219,7 @@ function speedsHere(
 
 /** Slowness of each bucket of each variant here: time over the profile's, NaN if it cannot run. */
 export function slownessHere(known: KnownModel): readonly (readonly number[])[] {
-  return known.speeds.map((buckets) => buckets.map((speed) => (known.here ? speed.mean() : NaN)));
+  return known.here ? known.speeds.map((buckets) => buckets.map((speed) => speed.mean())) : known.noSpeeds;
 }
 
 /** Expected time of the fastest way to run all of it, in milliseconds, without the transfer; Infinity if there is none. */
