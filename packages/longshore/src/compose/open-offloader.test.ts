@@ -17,6 +17,34 @@ it("refuses an option that does not exist, and names those that do", async () =>
   await expect(openOffloader(untyped("./models"))).rejects.toMatchObject({ reason: "invalid-configuration" });
 });
 
+it.each<[string, Record<string, unknown>]>([
+  ["repository must be a text", { repository: 5 }],
+  ['servers must be a list, such as ["http://127.0.0.1:8000"]', { servers: "http://127.0.0.1:1" }],
+  ["servers[1] must be an object with address, id, tier", { servers: ["http://127.0.0.1:1", 5] }],
+  ["servers[0] needs address", { servers: [{}] }],
+  [
+    "servers[0] has no 'zon'; it has address, id, tier, zone",
+    { servers: [{ address: "http://a", zon: "eu" }] },
+  ],
+  ["servers[0].tier must be device, edge or cloud", { servers: [{ address: "http://a", tier: "fog" }] }],
+  ["observer must be an object with a method record", { observer: () => undefined }],
+  ["policy must be an object with a method decide", { policy: {} }],
+  ["runtime must be onnxruntime or wasm", { runtime: "gpu" }],
+  ["providers must be a list", { providers: "cuda" }],
+  ["device has no 'bateri'", { device: { bateri: 1 } }],
+  ["checks.sampleRatio must be a number from 0 to 1", { checks: { sampleRatio: 7 } }],
+  ["retry has no 'rounds'", { retry: { rounds: 1 } }],
+  ["packages needs into", { packages: { from: "http://a" } }],
+  ["directory must be an object with from", { directory: 5 }],
+  ["dialling must be a function", { dialling: {} }],
+  ["beliefs must be a file name, or false for none", { beliefs: 5 }],
+])("says that option %s", async (words, options) => {
+  await expect(openOffloader(options as OpenOptions)).rejects.toMatchObject({
+    reason: "invalid-configuration",
+    message: expect.stringContaining(`openOffloader option ${words}`),
+  });
+});
+
 it("knows how hot this device is at the first decision", async () => {
   const root = await mkdtemp(join(tmpdir(), "longshore-heat-"));
   const zone = join(root, "thermal", "thermal_zone0");

@@ -2,7 +2,6 @@ import {
   type Clock,
   createOffloader,
   type Directory,
-  LongshoreError,
   type Offloader,
   silentObserver,
   standardPolicy,
@@ -19,6 +18,7 @@ import {
 } from "@longshore/nodejs";
 import { openPull } from "../package/pull.ts";
 import { goldenFrom } from "../check/golden-source.ts";
+import { checkOpenOptions } from "./check-open-options.ts";
 import { portsAt } from "./described-at.ts";
 import { dialAll } from "./dial-all.ts";
 import { keptBeliefs } from "./kept-beliefs.ts";
@@ -119,38 +119,6 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
   return { offloader, engine, ready, close: () => (closed ??= closeAll()) };
 }
 
-const known: Readonly<Record<keyof OpenOptions, true>> = {
-  repository: true,
-  packages: true,
-  servers: true,
-  directory: true,
-  dialling: true,
-  runtime: true,
-  providers: true,
-  defaults: true,
-  policy: true,
-  carbon: true,
-  device: true,
-  observer: true,
-  checks: true,
-  retry: true,
-  beliefs: true,
-  configFile: true,
-};
-
-/** Refuses options that do not exist: a rule that is misspelt would silently not hold. Throws `invalid-configuration`. */
-function checkOptions(options: unknown): void {
-  const refused = (why: string): LongshoreError =>
-    new LongshoreError("invalid-configuration", "resolve", `openOffloader ${why}`);
-  if (typeof options !== "object" || options === null) {
-    throw refused('takes an object with options, such as { repository: "./models" }');
-  }
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(known, key))
-      throw refused(`has no option '${key}'; it has ${Object.keys(known).join(", ")}`);
-  }
-}
-
 /** The options with what the configuration file adds. */
 async function withFile({ configFile, ...options }: OpenOptions): Promise<OpenOptions> {
   if (configFile === undefined) return options;
@@ -189,7 +157,7 @@ function within(promise: Promise<void>, ms: number, clock: Clock): Promise<void>
  * ```
  */
 export async function openOffloader(given: OpenOptions): Promise<Offloader> {
-  checkOptions(given);
+  checkOpenOptions(given);
   const options = await withFile(given);
   const store = options.repository === undefined ? undefined : (await openModel(options.repository)).store;
   const { repository: _repository, directory: named, beliefs: keptIn, ...rest } = options;
