@@ -238,13 +238,8 @@ export function createHandler(parts: HandlerParts): Handler {
     const events = new ExchangeEvents(api, request, startedMs);
     let call = base;
     let response: WireResponse;
-    let begun = false;
     let tenant: TenantId | undefined;
     let model: string | undefined;
-    const begin = (route?: Route): void => {
-      call = events.begin(call, route);
-      begun = true;
-    };
     try {
       if (parts.pages !== undefined) refuseStrayPage(request, parts.pages);
       const known = api.access.identify(request);
@@ -255,15 +250,14 @@ export function createHandler(parts: HandlerParts): Handler {
       own.rights = listed(identity.rights);
       call = own;
       const { route, query } = gate(identity, request);
-      begin(route);
+      call = events.begin(call, route);
       if ("model" in route) ({ model } = route);
       const incoming = { request, query, identity, call, received };
-      const answered = api.limits.quotas
-        ? limited(api, route, incoming, (within) => answer(api, route, within))
-        : answer(api, route, incoming);
-      response = await answered;
+      response = await (api.limits.quotas
+        ? limited(api, route, incoming, answer)
+        : answer(api, route, incoming));
     } catch (thrown) {
-      if (!begun) begin();
+      if (!events.begun) call = events.begin(call, undefined);
       response = failure(api, thrown, call, request.path, { tenant, model });
     }
     return told(api, request, events.end(response), startedMs);

@@ -20,18 +20,19 @@ function meteredModel(route: Route): string | undefined {
  * `tenant-limit`.
  */
 export async function limited(
-  { limits: { quotas } }: Api,
+  api: Api,
   route: Route,
   incoming: IncomingRequest,
-  answer: (incoming: IncomingRequest) => WireResponse | Promise<WireResponse>,
+  answer: (api: Api, route: Route, incoming: IncomingRequest) => WireResponse | Promise<WireResponse>,
 ): Promise<WireResponse> {
+  const { quotas } = api.limits;
   const model = meteredModel(route);
-  if (!quotas || model === undefined) return answer(incoming);
+  if (!quotas || model === undefined) return answer(api, route, incoming);
   const { call: before, request } = incoming;
   const entered = await quotas.enter(before, model, bodyLength(request.body) ?? 0);
   let streams = false;
   try {
-    const reply = await answer({ ...incoming, call: entered.call });
+    const reply = await answer(api, route, { ...incoming, call: entered.call });
     streams = reply.body.kind === "stream";
     return untilSent(reply, before, entered);
   } catch (thrown) {

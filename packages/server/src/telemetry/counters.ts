@@ -116,10 +116,22 @@ function add(into: CountAndTime, tookMs: number): void {
 type Ended = LongshoreEvent & { readonly kind: "inference-ended" };
 type Stage = Ended["stages"][number]["stage"];
 
-/** The sum of the times of one or two kinds of stages. */
-function msOf(stages: Ended["stages"], kind: Stage, other: Stage = kind): number {
-  let ms = 0;
-  for (const { stage, tookMs } of stages) if (stage === kind || stage === other) ms += tookMs;
+/** The kind of time that a stage counts as; other stages are in the whole only. */
+const stageKinds: Partial<Record<Stage, "queue" | "compute_input" | "compute_infer" | "compute_output">> = {
+  queue: "queue",
+  transform: "compute_input",
+  decode: "compute_input",
+  run: "compute_infer",
+  encode: "compute_output",
+};
+
+/** The times of the stages of an inference, by kind. */
+function timesOf(stages: Ended["stages"]) {
+  const ms = { queue: 0, compute_input: 0, compute_infer: 0, compute_output: 0 };
+  for (const { stage, tookMs } of stages) {
+    const kind = stageKinds[stage];
+    if (kind) ms[kind] += tookMs;
+  }
   return ms;
 }
 
@@ -297,7 +309,8 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
   };
 
   const ended = (event: Ended): void => {
-    const counters = countersOf(event.model, event.version);
+    const request = open.get(event.callId);
+    const counters = request?.counters ?? countersOf(event.model, event.version);
     const { outcome, stages, tookMs, answersTookMs } = event;
     answersTookMs?.forEach((one, endpoint) => {
       const { compute_infer: made, compute_output: written, success } = answersIn(counters, endpoint);
@@ -312,7 +325,7 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
       add(endpoint[how], passedMs);
       if (how !== "cancel") add(endpoint.compute_infer, passedMs);
     }
-    const { waits: unrun = false, inSteps = false } = open.get(event.callId) ?? {};
+    const { waits: unrun = false, inSteps = false } = request ?? {};
     open.delete(event.callId);
     if (unrun) counters.pending -= 1;
     if (outcome !== "answered") {
@@ -334,15 +347,14 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     const { times } = counters;
     // Every kind counts each inference once, also when it took no time: perf_analyzer divides by these counts.
     // The queues of steps are those of their models, where they are counted.
-    add(times.queue, inSteps ? 0 : msOf(stages, "queue"));
-    const inputMs = msOf(stages, "transform", "decode");
-    const inferMs = msOf(stages, "run");
-    const outputMs = msOf(stages, "encode");
-    add(times.compute_input, inputMs);
-    add(times.compute_infer, inferMs);
-    add(times.compute_output, outputMs);
+    const ms = timesOf(stages);
+    add(times.queue, inSteps ? 0 : ms.queue);
+    add(times.compute_input, ms.compute_input);
+    add(times.compute_infer, ms.compute_infer);
+    add(times.compute_output, ms.compute_output);
+    if (!inSteps) return;
     // Each is a batch of its own, as of an ensemble in Triton.
-    if (inSteps) addBatch(event.model, event.version, event.rows, inputMs, inferMs, outputMs);
+    addBatch(event.model, event.version, event.rows, ms.compute_input, ms.compute_infer, ms.compute_output);
   };
 
   return {

@@ -69,6 +69,7 @@ export class ExchangeEvents {
   readonly #startedMs: number;
   #callId = "";
   #abort: AbortSignal | undefined;
+  #begun = false;
   #over = false;
 
   constructor(parts: EventParts, request: WireRequest, startedMs: number) {
@@ -77,11 +78,16 @@ export class ExchangeEvents {
     this.#startedMs = startedMs;
   }
 
+  get begun(): boolean {
+    return this.#begun;
+  }
+
   /** The sender and target are known, and the gate took this long. Gives the call the span of this exchange. */
   begin(call: Call, route: Route | undefined): Call {
     const { clock, observer, telemetry } = this.#parts;
     const callId = call.id;
     this.#callId = callId;
+    this.#begun = true;
     this.#abort = call.abort;
     const model = route && "model" in route ? route.model : undefined;
     const traced = telemetry.tracing.begin(traceFromHeaders(this.#request.headers), model);

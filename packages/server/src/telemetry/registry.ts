@@ -47,21 +47,38 @@ const overflow = "_other";
 /** Most series of one family. */
 const maxSeries = 2048;
 
+/** Series by the value of one label after another: to make one key of them costs more than these look-ups. */
+interface Level<T> {
+  next?: Map<string, Level<T>>;
+  state?: T;
+}
+
 function seriesOf<T>(names: readonly string[], make: () => T) {
-  const all = new Map<string, { readonly labels: readonly string[]; readonly state: T }>();
+  const all: { readonly labels: readonly string[]; readonly state: T }[] = [];
+  const first: Level<T> = {};
   const find = (labels: readonly string[]): T => {
-    const key = labels.length === 1 ? (labels[0] ?? "") : labels.join("\n");
-    const found = all.get(key);
-    if (found) return found.state;
-    if (all.size >= maxSeries && labels[0] !== overflow) return find(names.map(() => overflow));
+    let level: Level<T> | undefined = first;
+    for (const value of labels) level = level?.next?.get(value);
+    return level?.state ?? begin(labels);
+  };
+  const begin = (labels: readonly string[]): T => {
+    if (all.length >= maxSeries && labels[0] !== overflow) return find(names.map(() => overflow));
+    let level = first;
+    for (const value of labels) {
+      level.next ??= new Map();
+      const next: Level<T> = level.next.get(value) ?? {};
+      level.next.set(value, next);
+      level = next;
+    }
     const state = make();
-    all.set(key, { labels: [...labels], state });
+    level.state = state;
+    all.push({ labels: [...labels], state });
     return state;
   };
   return {
     find,
     *each(): Iterable<readonly [readonly (readonly [string, string])[], T]> {
-      for (const { labels, state } of all.values()) {
+      for (const { labels, state } of all) {
         yield [names.map((name, index) => [name, labels[index] ?? ""] as const), state];
       }
     },
