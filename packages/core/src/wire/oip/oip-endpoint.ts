@@ -197,7 +197,8 @@ export class OipEndpoint implements Endpoint {
       if (exchanged.status !== 200) this.#refused(exchanged, progress);
       answered = exchanged;
       const expected = expectedOutputs(request.segment, this.#knows(request));
-      const reading = readResponse(this.#parts, request, exchanged, expected, stages, this.#heads, call);
+      const reply = { request, exchanged, expected, codingStages: stages };
+      const reading = readResponse(this.#parts, reply, this.#heads, call);
       const response = reading instanceof Promise ? await reading : reading;
       this.#tells = response.load !== undefined;
       span.tell("answered", response.account.sentBytes);

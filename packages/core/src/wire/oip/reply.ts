@@ -159,55 +159,79 @@ function costOf(
   );
 }
 
+/** A reply with status 200, and what it answers. */
+export interface Answered {
+  readonly request: InferenceRequest;
+  readonly exchanged: Exchange;
+  readonly expected: readonly PortSpec[] | undefined;
+  readonly codingStages: readonly StageTime[];
+}
+
 /**
- * Makes the response of a reply with status 200. Throws `bad-reply` (or what `unpackTensors` throws, which the caller
- * turns into that) for anything that does not fit the request.
+ * Makes the response of a reply. Throws `bad-reply` (or what `unpackTensors` throws, which the caller turns into that) for anything that does
+ * not fit the request.
  */
 export function readResponse(
   parts: OipEndpointParts,
-  request: InferenceRequest,
-  exchanged: Exchange,
-  expected: readonly PortSpec[] | undefined,
-  codingStages: readonly StageTime[],
+  answered: Answered,
   heads: KnownHeads<InferReplyMessage>,
   call: Call,
 ): InferenceResponse | Promise<InferenceResponse> {
-  const { rest, bytes, headers, receivedBytes } = exchanged;
-  const limits = parts.limits ?? defaultWireLimits;
+  const message = replyMessage(parts, answered.exchanged, heads, call);
+  return message instanceof Promise
+    ? awaitedResponse(parts, answered, message, call)
+    : responseOfReply(parts, answered, message, call);
+}
+
+async function awaitedResponse(
+  parts: OipEndpointParts,
+  answered: Answered,
+  message: Promise<InferReplyMessage>,
+  call: Call,
+): Promise<InferenceResponse> {
+  return responseOfReply(parts, answered, await message, call);
+}
+
+function replyMessage(
+  { clock, limits = defaultWireLimits }: OipEndpointParts,
+  { rest, bytes, headers, receivedBytes }: Exchange,
+  heads: KnownHeads<InferReplyMessage>,
+  call: Call,
+): InferReplyMessage | Promise<InferReplyMessage> {
   const headerLength = headerLengthOf(headers);
-  const pause = (): Promise<void> => turnWhileWanted(parts.clock, call.abort, "decode");
-  const came = rest
+  const pause = (): Promise<void> => turnWhileWanted(clock, call.abort, "decode");
+  return rest
     ? readInferReplyHead(bytes.subarray(0, headerLength), receivedBytes - (headerLength ?? 0), limits, pause)
     : readInferReplyInSteps(bytes, headerLength, limits, pause, heads);
-  const made = (message: InferReplyMessage): InferenceResponse | Promise<InferenceResponse> =>
-    responseOfReply(parts, request, exchanged, message, expected, codingStages, call);
-  return came instanceof Promise ? came.then(made) : made(came);
 }
 
 /** The same for a reply that was read already, in either encoding. At once, unless tensors are to be decoded. */
 export function responseOfReply(
   parts: OipEndpointParts,
-  request: InferenceRequest,
-  exchanged: Exchange,
+  answered: Answered,
   message: InferReplyMessage,
-  expected: readonly PortSpec[] | undefined,
-  codingStages: readonly StageTime[],
   call: Call,
 ): InferenceResponse | Promise<InferenceResponse> {
   const unpacked = unpackTensors(message.outputs, parts.codecs, parts.limits ?? defaultWireLimits, call);
-  const made = (tensors: Tensors): InferenceResponse =>
-    unpackedResponse(parts, request, exchanged, message, tensors, expected, codingStages);
-  return unpacked instanceof Promise ? unpacked.then(made) : made(unpacked);
+  return unpacked instanceof Promise
+    ? decodedResponse(parts, answered, message, unpacked)
+    : unpackedResponse(parts, answered, message, unpacked);
+}
+
+async function decodedResponse(
+  parts: OipEndpointParts,
+  answered: Answered,
+  message: InferReplyMessage,
+  tensors: Promise<Tensors>,
+): Promise<InferenceResponse> {
+  return unpackedResponse(parts, answered, message, await tensors);
 }
 
 function unpackedResponse(
   parts: OipEndpointParts,
-  request: InferenceRequest,
-  exchanged: Exchange,
+  { request, exchanged, expected, codingStages }: Answered,
   message: InferReplyMessage,
   tensors: Tensors,
-  expected: readonly PortSpec[] | undefined,
-  codingStages: readonly StageTime[],
 ): InferenceResponse {
   const headerLength = headerLengthOf(exchanged.headers);
   const { plain, state } = splitState(tensors);

@@ -17,7 +17,7 @@ import { ClientSpan } from "./client-span.ts";
 import { badReply, type Exchange, withinDeadline } from "./exchange.ts";
 import { readLoadHeaders } from "./load-headers.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { readResponse, responseOfReply } from "./reply.ts";
+import { type Answered, readResponse, responseOfReply } from "./reply.ts";
 
 const noBytes = new Uint8Array(0);
 
@@ -80,8 +80,9 @@ export async function* severalAnswers(
       throw badReply(info.id, thrown);
     }
   };
+  const answeredBy = (one: Exchange): Answered => ({ request, exchanged: one, expected, codingStages: [] });
   const read = (one: Exchange): Promise<InferenceResponse> =>
-    checked(() => readResponse(parts, request, one, expected, [], heads, call));
+    checked(() => readResponse(parts, answeredBy(one), heads, call));
   const answered = (): void => {
     sinceMs = clock.nowMs();
     sentBytes = 0;
@@ -98,7 +99,7 @@ export async function* severalAnswers(
       for await (const one of messages) {
         const receivedBytes = one.outputs.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
         const came = exchanged(told, noBytes, receivedBytes);
-        yield await checked(() => responseOfReply(parts, request, came, one, expected, [], call));
+        yield await checked(() => responseOfReply(parts, answeredBy(came), one, call));
         answered();
       }
       heard(readLoadHeaders(response.trailers?.() ?? {}, clock.nowMs()));

@@ -37,7 +37,8 @@ export async function infer(
     const plan = planHead(api, route, incoming, head, held);
     const askedMs = api.clock.nowMs();
     const inference = { api, route, incoming, head, plan, events, held, startedMs, askedMs };
-    const question = await readQuestion(inference);
+    const reading = readQuestion(inference);
+    const question = reading instanceof Promise ? await reading : reading;
 
     if (plan.several && head.knowledge.description.decoupled === true) {
       goesOn = true;

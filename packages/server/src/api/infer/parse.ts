@@ -104,16 +104,33 @@ export function parseHead(
 ): Head | Promise<Head> {
   // Checked before any question about a model: an offloader does not answer a question that returns to it.
   const arrived = stated ?? arrivedCall(api, incoming);
-  const headOf = (knowledge: ModelKnowledge): Head => {
-    checkAccepted(api, arrived, knowledge, route.from ?? startCut);
-    const call = ownCall(arrived);
-    call.path = [...arrived.path, api.endpoint.info.id];
-    return { arrived, call, knowledge, segment: segmentOfRoute(incoming, route, knowledge) };
-  };
   const found = servedModel(api, route, arrived);
-  if (found instanceof Promise) return awaitedModel(api, route, arrived, found).then(headOf);
+  if (found instanceof Promise) return awaitedHead(api, route, incoming, arrived, found);
   countArrival(api, route, arrived);
-  return headOf(found);
+  return headOf(api, route, incoming, arrived, found);
+}
+
+async function awaitedHead(
+  api: Api,
+  route: InferRoute,
+  incoming: IncomingRequest,
+  arrived: Call,
+  found: Promise<ModelKnowledge>,
+): Promise<Head> {
+  return headOf(api, route, incoming, arrived, await awaitedModel(api, route, arrived, found));
+}
+
+function headOf(
+  api: Api,
+  route: InferRoute,
+  incoming: IncomingRequest,
+  arrived: Call,
+  knowledge: ModelKnowledge,
+): Head {
+  checkAccepted(api, arrived, knowledge, route.from ?? startCut);
+  const call = ownCall(arrived);
+  call.path = [...arrived.path, api.endpoint.info.id];
+  return { arrived, call, knowledge, segment: segmentOfRoute(incoming, route, knowledge) };
 }
 
 /** The model, as `findModel`. Where requests may wait for a server, a model that is known from servers that have left is awaited, too. */

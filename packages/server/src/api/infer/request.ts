@@ -6,7 +6,9 @@ import {
   type ModelKnowledge,
   type Segment,
   type SequencePosition,
+  type Tensor,
   type Tensors,
+  type WireForm,
 } from "@longshore/core";
 import {
   accountHeader,
@@ -15,6 +17,7 @@ import {
   customParameters,
   type InferRequestMessage,
   isForeignDigest,
+  plainTensor,
   readSequence,
   scheduledCall,
   splitState,
@@ -145,6 +148,13 @@ async function inTime(receiving: Promise<Received>, call: Call, { clock }: Api):
   }
 }
 
+/** The tensors of a message without coded ones. */
+function plainTensors({ inputs }: InferRequestMessage): Tensors {
+  const tensors = new Map<string, Tensor>();
+  for (const input of inputs) tensors.set(input.name, plainTensor(input));
+  return tensors;
+}
+
 /** Unpacks the tensors of a message. */
 function unpack(
   { tensors: { codecs }, bodies: { limits } }: Api,
@@ -156,44 +166,87 @@ function unpack(
 
 /**
  * The rest of the first two steps: reads the body, or only its JSON if the request can be forwarded, decides which of the two it is, and
- * builds the endpoint's request.
+ * builds the endpoint's request. Synchronous for a request that is here and goes on as it came.
  */
-export async function readQuestion(inference: Inference): Promise<ParsedInference> {
-  const { api, incoming, head, plan, events, held, askedMs } = inference;
+export function readQuestion(inference: Inference): ParsedInference | Promise<ParsedInference> {
+  const { api, incoming, head, plan } = inference;
+  const receiving = receive(api, incoming, head.knowledge.description, plan.sentOn);
+  if (!(receiving instanceof Promise)) return receivedQuestion(inference, receiving);
+  return inTime(receiving, head.call, api).then((received) => receivedQuestion(inference, received));
+}
+
+function receivedQuestion(
+  inference: Inference,
+  received: Received,
+): ParsedInference | Promise<ParsedInference> {
+  const { incoming, head, plan, held } = inference;
+  held.keep(received);
+  const wire = plan.sentOn ? planMessage(incoming, received, head.call) : undefined;
+  return wire ? forwardedQuestion(inference, received, wire) : ownQuestion(inference, received);
+}
+
+/** A request that goes on as it came. Its tensors are neither coded nor shared. */
+function forwardedQuestion(inference: Inference, received: Received, wire: WireForm): ParsedInference {
+  const { api, head, plan } = inference;
+  const { message } = received;
+  const bodyMs = bodyRead(inference);
+  const tensors = received.rest ? noTensors : plainTensors(message);
+  const inputs = received.rest ? arrivingOf(api, received, head.call) : tensors;
+  const question = questionOf(inference, { message, received, tensors, bodyMs }, inputs, undefined);
+  question.request.wire = wire;
+  if (plan.pass) question.request.pass = plan.pass;
+  return question;
+}
+
+function arrivingOf(api: Api, received: Received, call: Call): InferenceRequest["inputs"] {
+  return arrivingInputs(received.message, async () => unpack(api, await wholeMessage(received), call));
+}
+
+/** A request that this server runs or writes anew: all of it is read. */
+async function ownQuestion(inference: Inference, received: Received): Promise<ParsedInference> {
+  const { api, incoming, head, plan, held } = inference;
   const { call, knowledge, segment } = head;
-  const { leastAgreementRatio } = plan;
-  const receiving = receive(api, incoming, knowledge.description, plan.sentOn);
-  const received = held.keep(receiving instanceof Promise ? await inTime(receiving, call, api) : receiving);
-  const wire = plan.sentOn ? planMessage(incoming, received, call) : undefined;
-  const pass = plan.sentOn && !wire ? admitInference(api, head, leastAgreementRatio, held) : plan.pass;
-  const reading = wire ? received.message : wholeMessage(received);
+  const pass = plan.sentOn ? admitInference(api, head, plan.leastAgreementRatio, held) : plan.pass;
+  const reading = wholeMessage(received);
   const whole =
     reading instanceof Promise ? await untilEnded(reading, call, api.clock, "admission") : reading;
   const sharing = readShared(api, incoming, whole);
   const { message, held: shared } = sharing instanceof Promise ? await sharing : sharing;
   held.keep(shared);
+  const bodyMs = bodyRead(inference);
+  const unpacked = unpack(api, message, call);
+  const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
+  const { plain, state } = splitState(tensors);
+  const question = questionOf(inference, { message, received, tensors, bodyMs }, plain, state);
+  checkJsonForms(message, segment, knowledge.description);
+  if (pass) question.request.pass = pass;
+  return question;
+}
+
+/** The body, or as much of it as is needed, was read. Returns the time. */
+function bodyRead({ api, head, events, askedMs }: Inference): number {
   const bodyMs = api.clock.nowMs();
   events.stage("wait", "body", askedMs);
-  checkCall(call, api.clock, "admission");
+  checkCall(head.call, api.clock, "admission");
+  return bodyMs;
+}
 
-  const arriving =
-    wire && received.rest ? async () => unpack(api, await wholeMessage(received), call) : undefined;
-  const unpacked = arriving ? noTensors : unpack(api, message, call);
-  const tensors = unpacked instanceof Promise ? await unpacked : unpacked;
-  const { plain, state } = arriving
-    ? { plain: arrivingInputs(message, arriving), state: undefined }
-    : splitState(tensors);
+/** The endpoint's request, without what only one way of answering adds. */
+function questionOf(
+  { api, incoming, head, plan, events }: Inference,
+  read: Omit<ParsedInference, "request" | "call">,
+  plain: InferenceRequest["inputs"],
+  state: Tensors | undefined,
+): ParsedInference {
+  const { call, knowledge, segment } = head;
+  const { message, received, tensors, bodyMs } = read;
   events.inputs(plain, state);
   events.stage("decode", "inputs", bodyMs);
-
   const request = toRequest(message, segment, knowledge, plain, state);
-  if (wire) request.wire = wire;
-  else checkJsonForms(message, segment, knowledge.description);
   const parameters = parametersOf(api, incoming, message);
   if (parameters) request.parameters = parameters;
   if (incoming.request.headers[accountHeader] === "because") request.explained = true;
-  if (pass) request.pass = pass;
-  if (leastAgreementRatio !== undefined) request.leastAgreementRatio = leastAgreementRatio;
+  if (plan.leastAgreementRatio !== undefined) request.leastAgreementRatio = plan.leastAgreementRatio;
   const scheduled = saysMore(message) ? scheduledCall(call, message.parameters) : call;
   return { message, request, call: scheduled, received, tensors, bodyMs };
 }
