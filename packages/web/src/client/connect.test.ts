@@ -182,4 +182,27 @@ describe("remote client", () => {
       await client.close();
     },
   );
+
+  it.each<[string, () => unknown]>([
+    ["connect takes an address such as https://host:8000; given: undefined", () => connect(undefined!)],
+    ["connect takes an address such as https://host:8000; given: edge", () => connect("edge")],
+    [
+      "connect's options have no plan; they have plain, wire, codecs",
+      () => connect("http://127.0.0.1:1", { plan: true } as object),
+    ],
+  ])("refuses with %s", (words, opening) => {
+    expect(opening).toThrow(words);
+  });
+
+  it.each<[string, object]>([
+    ["limits have no deadline; they have deadlineMs, version", { deadline: 5 }],
+    ["limits.deadlineMs must be a number", { deadlineMs: "5" }],
+    ["limits.signal must be an AbortSignal", { signal: 5 }],
+  ])("refuses a call where %s", async (words, limits) => {
+    const client = connect("http://127.0.0.1:1");
+    await expect(client.infer("double", {}, limits)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining(words),
+    });
+  });
 });

@@ -63,9 +63,62 @@ export interface RemoteClient {
   close(): Promise<void>;
 }
 
+/** The members of options and limits: one that is misspelt would silently not hold. */
+const optionNames: Readonly<Record<keyof ConnectOptions, true>> = {
+  plain: true,
+  wire: true,
+  codecs: true,
+  credentials: true,
+  headers: true,
+  clock: true,
+  random: true,
+  transport: true,
+};
+const limitNames: Readonly<Record<keyof RemoteLimits, true>> = {
+  deadlineMs: true,
+  version: true,
+  variant: true,
+  rules: true,
+  signal: true,
+  codecs: true,
+};
+
+/** Refuses members that do not exist: a caller in plain JavaScript has no compiler to say so. */
+function checkNames(what: string, given: object, known: object, reason: Reason): void {
+  const other = Object.keys(given).find((name) => !Object.hasOwn(known, name));
+  if (other === undefined) return;
+  const why = `${what} have no ${other}; they have ${Object.keys(known).join(", ")}`;
+  throw new LongshoreError(reason, "resolve", why);
+}
+
+/** Refuses limits that cannot be kept. Throws `invalid-input`. */
+function checkLimits(limits: RemoteLimits): void {
+  checkNames("limits", limits, limitNames, "invalid-input");
+  const { deadlineMs, signal } = limits;
+  const why =
+    deadlineMs !== undefined && (typeof deadlineMs !== "number" || Number.isNaN(deadlineMs))
+      ? "limits.deadlineMs must be a number"
+      : signal !== undefined && typeof signal.addEventListener !== "function"
+        ? "limits.signal must be an AbortSignal"
+        : undefined;
+  if (why !== undefined) throw new LongshoreError("invalid-input", "resolve", why);
+}
+
+/** Throws `invalid-configuration` for what is no address. Some supported browsers have no `URL.canParse`. */
+function hostOf(address: string): string {
+  try {
+    const { protocol, host } = new URL(address);
+    if (/^https?:$/.test(protocol)) return host;
+  } catch {
+    // Refused below, in words that say what is needed.
+  }
+  const why = `connect takes an address such as https://host:8000; given: ${address}`;
+  throw new LongshoreError("invalid-configuration", "resolve", why);
+}
+
 function infoOf(address: string, plain: boolean, codecs: CodecSet): EndpointInfo {
   return {
-    id: new URL(address).host,
+    id: hostOf(address),
     tier: "cloud",
     zone: "unknown",
     trust: "none",
@@ -102,6 +155,7 @@ class Remote implements RemoteClient {
   }
 
   async infer(model: string, inputs: Inputs, limits: RemoteLimits = {}): Promise<InferenceResponse> {
+    checkLimits(limits);
     const call = this.#call(limits);
     checkCall(call, this.#clock, "resolve");
     const asked = this.describe(model, limits.version);
@@ -185,6 +239,7 @@ class Remote implements RemoteClient {
  * ```
  */
 export function connect(address: string, options: ConnectOptions = {}): RemoteClient {
+  checkNames("connect's options", options, optionNames, "invalid-configuration");
   ensureDisposal();
   const clock = options.clock ?? systemClock();
   const random = options.random ?? systemRandom();

@@ -76,7 +76,7 @@ export function checkFresh(call: Call, nowMs: number): void {
     throw new LongshoreError(
       "deadline-past",
       "plan",
-      `the deadline was ${Math.round(nowMs - call.deadlineMs)} ms ago when the call began`,
+      `the deadline had already passed (${Math.round(nowMs - call.deadlineMs)} ms ago)`,
     );
   }
 }
