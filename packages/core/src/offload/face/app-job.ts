@@ -20,7 +20,7 @@ export interface AppRequest {
   readonly inputs: Inputs;
   readonly limits: Limits;
   readonly sequence?: SequenceStep | undefined;
-  /** Marks a frame of a stream; see `Job.frame`. */
+  /** Marks a frame of a stream; see `PlanTerms.frame`. */
   readonly frame?: true;
 }
 
@@ -74,8 +74,8 @@ function jobWith(
     sequence,
     note: limits.progress,
     ...(frame ? { frame } : {}),
-    // The named endpoint runs all of it: a part of it would run somewhere else.
-    ...(limits.only === undefined ? {} : { whole: true }),
+    // A named endpoint runs all of it: a part of it would run somewhere else.
+    ...(limits.only === undefined && description.decoupled !== true ? {} : { whole: true }),
   };
 }
 

@@ -59,10 +59,11 @@ function availabilityNow(
     to: endCut,
     limits: planLimits(loop, limits),
     ...confirming(loop, callFor(loop, limits, description.dataClass), "elsewhere"),
-    unexplained: true,
+    tells: "nothing",
     ...(limits.only === undefined ? {} : { whole: true }),
   };
-  const planFor = (only?: typeof here): Plan | Infeasible => loop.plan(job, job.held, new Set(), nowMs, only);
+  const planFor = (only?: typeof here): Plan | Infeasible =>
+    loop.plan(job, job.held, new Set(), nowMs, { only });
   const plan = planFor(here);
   if (!isInfeasible(plan)) {
     const isHere = plan.legs.every(({ endpoint }) => endpoint === local?.info.id);

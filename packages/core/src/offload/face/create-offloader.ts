@@ -129,7 +129,7 @@ class AppOffloader implements Offloader {
     const nowMs = loop.clock.nowMs();
     const first = firstWaitsOf(loop, job, job.held, nowMs);
     const plan = (only?: PartFilter): Plan | Infeasible =>
-      loop.plan(job, job.held, new Set(), nowMs, only, first);
+      loop.plan(job, job.held, new Set(), nowMs, { only, first });
     const now = plan(loop.device.warmth.here);
     // If no other plan is feasible, the missing parts would be fetched.
     return loop.device.warmth.here && isInfeasible(now) ? plan() : now;

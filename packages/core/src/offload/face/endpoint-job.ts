@@ -105,7 +105,7 @@ export function jobWithout(
     { known, to, extras: request, limits } satisfies Omit<Job, "held" | "call">,
     confirming(loop, toldOn, "everywhere"),
   );
-  if (request.explained !== true) job.unexplained = true;
+  if (request.explained !== true) job.tells = "nothing";
   if (known.description.decoupled === true) job.whole = true;
   if (request.wire && !loop.local) job.unjudged = true;
   return job;

@@ -275,7 +275,7 @@ class LoopPicker implements EndpointPicker {
       tensors: new Map(),
     } satisfies Job["held"];
     // A proxy sends a request to one endpoint, and to others only if that one does not take it.
-    return { ...jobWithout(this.#loop, known, { segment }, call), held, whole: true, listed: true };
+    return { ...jobWithout(this.#loop, known, { segment }, call), held, whole: true, tells: "alternatives" };
   }
 
   /** Knowledge of a model. Throws `no-endpoint` with `retryAfterMs` if there is no endpoint, or none has described the model in time. */
@@ -363,7 +363,7 @@ class LoopPicker implements EndpointPicker {
       if (!endpointFor(id, job.known, loop.endpoints.all)) gone.add(id);
     let outcome = outlook(loop, job, nowMs, gone);
     if (isInfeasible(outcome) && evenLate) {
-      outcome = outlook(loop, { ...job, evenLate: true }, nowMs, gone);
+      outcome = outlook(loop, job, nowMs, gone, evenLate);
     }
     if (!isInfeasible(outcome)) return outcome;
     const told = gone.size > without.size ? loop.plan(job, held, without, nowMs) : outcome;
@@ -392,7 +392,7 @@ class LoopPicker implements EndpointPicker {
     const leg = firstLeg(plan);
     if (plan.alternatives?.length !== 0 || job.call.deadlineMs === Infinity || !leg) return plan;
     const others = new Set([...without, leg.endpoint]);
-    const late = this.#loop.plan({ ...job, evenLate: true }, job.held, others, nowMs);
+    const late = this.#loop.plan(job, job.held, others, nowMs, { evenLate: true });
     const other = isInfeasible(late) ? undefined : firstLeg(late);
     return other ? { ...plan, alternatives: [other.endpoint] } : plan;
   }

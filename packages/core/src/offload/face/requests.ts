@@ -72,7 +72,7 @@ export class Requests {
 
   /** All answers to a request. Closing waits for the next answer, but not for a reader that may never read again. */
   async *answers(job: Job): AsyncIterable<InferenceResponse> {
-    const answers = streamJob(this.loop, { ...job, whole: true })[Symbol.asyncIterator]();
+    const answers = streamJob(this.loop, job)[Symbol.asyncIterator]();
     this.#read.add(answers);
     try {
       for (;;) {

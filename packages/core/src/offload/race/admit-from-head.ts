@@ -24,8 +24,9 @@ export function outlook(
   job: Job,
   nowMs: number,
   exclude: ReadonlySet<EndpointId> = noEndpoints,
+  evenLate = false,
 ): Plan | Infeasible {
-  const plan = loop.plan(job, job.held, exclude, nowMs);
+  const plan = loop.plan(job, job.held, exclude, nowMs, evenLate ? { evenLate } : undefined);
   if (!isInfeasible(plan)) return plan;
   return (
     lateAtDoubtful(loop, job, job.held, exclude, plan, nowMs) ??

@@ -2,22 +2,22 @@ import { type EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { type Endpoint, moveMicros, runMicros } from "../../wire/endpoint/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import type { Hold, Tally } from "../account/index.ts";
-import type { Job } from "./job.ts";
+import type { Job, PlanTerms } from "./job.ts";
 import type { Loop } from "./loop.ts";
 import type { Running } from "./running-leg.ts";
 
 /** Reserves the most that a leg may cost. Undefined without a limit. Call `affords` first. */
-export function holdFor({ purse }: Job, { predicted }: Leg): Hold | undefined {
+export function holdFor({ purse }: PlanTerms, { predicted }: Leg): Hold | undefined {
   return purse?.hold(predicted.mostMicros);
 }
 
 /** Whether the limit of the request leaves enough for a leg. */
-export function affords({ purse }: Job, { predicted }: Leg): boolean {
+export function affords({ purse }: PlanTerms, { predicted }: Leg): boolean {
   return purse?.affords(predicted.mostMicros) ?? true;
 }
 
 /** The error of a leg that the limit of the request leaves too little for. */
-export function overLimit({ purse, limits }: Job, { endpoint, predicted }: Leg): LongshoreError {
+export function overLimit({ purse, limits }: PlanTerms, { endpoint, predicted }: Leg): LongshoreError {
   const what = `a run at ${endpoint} may cost ${predicted.mostMicros} micros; maxCostMicros is ${limits.maxCostMicros ?? 0}, of which ${purse?.leftMicros ?? 0} are left`;
   return new LongshoreError("no-endpoint", "plan", what);
 }

@@ -13,7 +13,7 @@ import { savedMs } from "../frames/index.ts";
 import type { Tally } from "../account/index.ts";
 import { type HeldCrossing, hasArrived } from "../steps/index.ts";
 import { refusal } from "./admit-from-head.ts";
-import type { Job } from "./job.ts";
+import type { Asked, Job, Plannable } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import { isForwardedWhole } from "./leg-request.ts";
 import type { Loop } from "./loop.ts";
@@ -22,7 +22,7 @@ import type { Loop } from "./loop.ts";
 export const defaultPlans = 6;
 
 /** Whether a plan needs no input here: all are here, or each of its legs sends on what is still arriving. */
-export function awaitsNoInput({ local }: Loop, held: HeldCrossing, { to }: Job, { legs }: Plan): boolean {
+export function awaitsNoInput({ local }: Loop, held: HeldCrossing, { to }: Asked, { legs }: Plan): boolean {
   if (hasArrived(held)) return true;
   return legs.every((leg) => leg.endpoint !== local?.info.id && isForwardedWhole(held, to, leg));
 }
@@ -41,15 +41,15 @@ export function decide(
   // A request that is planned again must not count as load for itself.
   if (tally.charged) job.traffic?.release(tally.charged, tally.accounts);
   let outcome = fromWhere(loop, job, held, exclude, nowMs);
-  const tried = broke && !overloaded.has(broke.reason) ? { ...job, evenLate: true } : job;
-  if (isInfeasible(outcome) && tried.evenLate) outcome = fromWhere(loop, tried, held, exclude, nowMs);
+  if (isInfeasible(outcome) && broke && !overloaded.has(broke.reason))
+    outcome = fromWhere(loop, job, held, exclude, nowMs, true);
   if (isInfeasible(outcome) && !broke) outcome = doubted(loop, job, held, exclude, outcome, nowMs);
   if (isInfeasible(outcome) && job.beside?.onlyWell !== true)
-    outcome = lastResort(loop, tried, held, exclude, nowMs) ?? outcome;
+    outcome = lastResort(loop, job, held, exclude, nowMs) ?? outcome;
   if (isInfeasible(outcome)) {
     if (outcome.filter === "deadline" && loop.probing.triesRefused(nowMs)) {
       // The belief about the links would keep out the following requests, too. They are tried as if this one had been admitted.
-      const late = fromWhere(loop, { ...job, evenLate: true }, held, exclude, nowMs);
+      const late = fromWhere(loop, job, held, exclude, nowMs, true);
       if (!isInfeasible(late)) loop.probing.tryLinks(job, late, tally);
     }
     // The last endpoint's error is more useful than the fact that no other endpoint is left.
@@ -95,9 +95,8 @@ export function furtherLegs(
   const nowMs = loop.clock.nowMs();
   let plan: Plan | Infeasible | undefined = planned(loop, job, held, without, nowMs);
   if (isInfeasible(plan) && lost) {
-    const tried = { ...job, evenLate: true };
-    plan = planned(loop, tried, held, without, nowMs);
-    if (isInfeasible(plan)) plan = lastResort(loop, tried, held, without, nowMs);
+    plan = planned(loop, job, held, without, nowMs, true);
+    if (isInfeasible(plan)) plan = lastResort(loop, job, held, without, nowMs);
   }
   if (!plan || isInfeasible(plan) || plan.from !== held.cut) return undefined;
   if (!awaitsNoInput(loop, held, job, plan)) return undefined;
@@ -107,7 +106,7 @@ export function furtherLegs(
 
 const firstOf = ({ legs }: Plan): Leg | undefined => legs.find((leg) => leg.id === "remote") ?? legs[0];
 
-function made({ parts }: Loop, { call }: Job, plan: Plan, tally: Tally, nowMs: number): void {
+function made({ parts }: Loop, { call }: Asked, plan: Plan, tally: Tally, nowMs: number): void {
   tally.plans.push(plan);
   const first = firstOf(plan);
   parts.observer.record({
@@ -125,9 +124,9 @@ function made({ parts }: Loop, { call }: Job, plan: Plan, tally: Tally, nowMs: n
 /** The best plan from the furthest crossing that is here, else from the start. */
 function fromWhere(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
-  ...rest: [ReadonlySet<EndpointId>, number]
+  ...rest: [exclude: ReadonlySet<EndpointId>, nowMs: number, evenLate?: boolean]
 ): Plan | Infeasible {
   const plan = planned(loop, job, held, ...rest);
   if (!isInfeasible(plan) || held.cut === job.held.cut) return plan;
@@ -147,17 +146,18 @@ function fromWhere(
  */
 function planned(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
+  evenLate?: boolean,
 ): Plan | Infeasible {
   const { warmth } = loop.device;
   let worth = warmth.wanted;
-  let best = loop.plan(job, held, exclude, nowMs, worth);
+  let best = loop.plan(job, held, exclude, nowMs, worth || evenLate ? { only: worth, evenLate } : undefined);
   if (worth && isInfeasible(best)) {
     worth = undefined;
-    best = loop.plan(job, held, exclude, nowMs);
+    best = loop.plan(job, held, exclude, nowMs, { evenLate });
   }
   if (isInfeasible(best)) return best;
   const now = job.frame ? warmth.ready : held.cut === job.held.cut ? warmth.loaded : warmth.here;
@@ -165,13 +165,13 @@ function planned(
   const owes = best.legs.some((leg) => waitsFirst(loop, first, leg));
   // Most requests wait for nothing.
   if (!owes && !now) return best;
-  return plannedWithWaits(loop, job, held, exclude, nowMs, { best, worth, now, first, owes });
+  return plannedWithWaits(loop, job, held, exclude, nowMs, { best, worth, now, first, owes, evenLate });
 }
 
 /** The best plan where something may have to be loaded or connected first; see `planned`. */
 function plannedWithWaits(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
@@ -181,6 +181,7 @@ function plannedWithWaits(
     now,
     first,
     owes,
+    evenLate,
   }: {
     /** The best plan without waits, of the parts that are `worth` it. */
     readonly best: Plan;
@@ -190,19 +191,19 @@ function plannedWithWaits(
     readonly first: FirstWaits;
     /** Whether a leg of the best plan has to wait. */
     readonly owes: boolean;
+    readonly evenLate: boolean | undefined;
   },
 ): Plan | Infeasible {
   const { warmth } = loop.device;
   const atStart = held.cut === job.held.cut;
   const charged = owes ? first : undefined;
-  const planWith = (only: PartFilter | undefined): Plan | Infeasible =>
-    loop.plan(job, held, exclude, nowMs, only, charged);
+  const planWith = (only: PartFilter | undefined, tried = evenLate): Plan | Infeasible =>
+    loop.plan(job, held, exclude, nowMs, { only, first: charged, evenLate: tried });
   /** The best plan as it is predicted with its waits. They alone keep no request from being tried. */
   const honest = (): Plan | Infeasible => {
     if (!charged) return best;
     const plan = planWith(worth);
-    if (!isInfeasible(plan)) return plan;
-    return loop.plan({ ...job, evenLate: true }, held, exclude, nowMs, worth, charged);
+    return isInfeasible(plan) ? planWith(worth, true) : plan;
   };
   // A run here that takes over from a late leg would itself be too late if its part had to be loaded first.
   const standsBy = ({ endpoint, takes, segment }: Leg): boolean =>
@@ -240,12 +241,7 @@ function plannedWithWaits(
 const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
 
 /** The waits of first runs, for a request that holds a crossing. */
-export function firstWaitsOf(
-  loop: Loop,
-  { known, streams }: Job,
-  held: HeldCrossing,
-  nowMs: number,
-): FirstWaits {
+export function firstWaitsOf(loop: Loop, { known }: Asked, held: HeldCrossing, nowMs: number): FirstWaits {
   const { device, endpoints, local } = loop;
   return firstWaits({
     known,
@@ -253,7 +249,7 @@ export function firstWaitsOf(
     endpoints: endpoints.all,
     localId: local?.info.id,
     bytes: held.bytes,
-    stream: streams === true,
+    stream: known.description.decoupled === true,
     nowMs,
   });
 }
@@ -272,7 +268,7 @@ function loadMs(loop: Loop, first: FirstWaits, endpoint: EndpointId, segment: Se
 }
 
 /** Has parts loaded that would be the best ones and that `plan` does without: the next requests can have them. */
-function loadAhead({ device }: Loop, { call }: Job, parts: readonly Leg[], { legs }: Plan): void {
+function loadAhead({ device }: Loop, { call }: Asked, parts: readonly Leg[], { legs }: Plan): void {
   const used = (part: Leg): boolean =>
     legs.some(
       (leg) =>

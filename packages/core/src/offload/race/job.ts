@@ -34,15 +34,41 @@ export type RequestExtras = Pick<
   "outputs" | "classes" | "parameters" | "leastAgreementRatio" | "pass" | "wire"
 >;
 
-/** One request on its way through the loop, with everything converted and defaults filled in. */
-export interface Job {
+/** A request for one content of a model, with everything converted and defaults filled in. */
+export interface Asked {
   readonly known: KnownModel;
+  /** The crossing that it begins with. */
   readonly held: HeldCrossing;
   readonly to: CutId;
+  readonly call: Call;
+  readonly sequence?: SequenceStep | undefined;
+  /** Fields of the request that its legs pass on. */
+  readonly extras?: RequestExtras;
+}
+
+/** The terms of each plan of a request. */
+export interface PlanTerms {
   readonly limits: PlanLimits;
   /** The budget left of `limits.maxCostMicros`, for all plans and legs of the request; undefined without a limit. */
   readonly purse?: Purse | undefined;
-  readonly call: Call;
+  /** Whether one endpoint runs it from start to end: it gives several answers, or must not be split. */
+  readonly whole?: boolean;
+  /** Whether it is a frame of a stream, each of which waits for those before it. It uses another plan while its best plan loads a part. */
+  readonly frame?: boolean;
+  /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
+  readonly traffic?: Backlog | undefined;
+  /**
+   * The text of its plans, for a sender that reads less than all: no explanation, or instead of it the other endpoints, for a sender that
+   * retries by itself. Default: the explanation.
+   */
+  readonly tells?: "nothing" | "alternatives";
+}
+
+/** A request that can be planned. */
+export interface Plannable extends Asked, PlanTerms {}
+
+/** The terms of the runs of a request. */
+interface RunTerms {
   /**
    * Two endpoints must give the answer: `elsewhere` unless it is computed here, `everywhere` in any case. Only this endpoint enforces it;
    * the rules of the forwarded call no longer contain it.
@@ -50,28 +76,12 @@ export interface Job {
   readonly confirm?: "elsewhere" | "everywhere";
   /** Of one of the opinions that confirm an answer. */
   readonly beside?: SiblingRuns | undefined;
-  readonly sequence?: SequenceStep | undefined;
-  readonly note?: ((note: ProgressNote) => void) | undefined;
-  /** Whether it is a frame of a stream, each of which waits for those before it. It uses another plan while its best plan loads a part. */
-  readonly frame?: boolean;
-  /** Whether one endpoint runs it from start to end: it gives several answers, or must not be split. */
-  readonly whole?: boolean;
-  /** Whether it is answered any number of times. */
-  readonly streams?: true;
-  /** Whether another endpoint sent it, which does not need the explanation of its plan. */
-  readonly unexplained?: true;
-  /** Whether its plan lists other endpoints, for a sender that retries by itself. */
-  readonly listed?: true;
   /** Whether it was not judged at admission: its first plan does that. */
   readonly unjudged?: true;
-  /** An endpoint that the plan may use although it is paused: its answer is only compared, or no other endpoint is left. */
-  readonly proving?: EndpointId | undefined;
-  /** Retry mode: ignore predicted lateness. */
-  readonly evenLate?: boolean;
   /** Retries at endpoints that failed it; undefined if each endpoint is tried once. */
   readonly again?: Retries | undefined;
-  /** Fields of the request that its legs pass on. */
-  readonly extras?: RequestExtras;
-  /** The load of other requests, which its plan sees and adds to, where throughput is the objective. */
-  readonly traffic?: Backlog | undefined;
+  readonly note?: ((note: ProgressNote) => void) | undefined;
 }
+
+/** One request on its way through the loop. A function takes the part of it that it reads. */
+export interface Job extends Plannable, RunTerms {}

@@ -4,7 +4,7 @@ import { type Infeasible, isInfeasible, isRuled, type Plan } from "../../decide/
 import type { HeldCrossing } from "../steps/index.ts";
 import { awaited, mayJoin } from "./awaited.ts";
 import { awaitingOffers, notNamedYet, notReachedYet, pausesOf, refused } from "./refused.ts";
-import type { Job } from "./job.ts";
+import type { Job, Plannable } from "./job.ts";
 import type { Loop } from "./loop.ts";
 
 /**
@@ -14,7 +14,7 @@ import type { Loop } from "./loop.ts";
  */
 export function lastResort(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
@@ -28,7 +28,7 @@ export function lastResort(
   for (const proving of asked.filter((id) => failingMs?.(id) !== Infinity).slice(0, 4)) {
     for (const from of new Set([held, job.held])) {
       // It failed after its last answer, so its predicted lateness is no reason against a try.
-      const plan = loop.plan({ ...job, proving, evenLate: true }, from, exclude, nowMs);
+      const plan = loop.plan(job, from, exclude, nowMs, { proving, evenLate: true });
       if (!isInfeasible(plan)) return plan;
     }
   }
@@ -56,7 +56,7 @@ export function lateAtDoubtful(
   const here = loop.local ? [loop.local.info.id] : [];
   const without = new Set([...exclude, ...well, ...here]);
   for (const from of new Set([held, job.held])) {
-    const plan = loop.plan({ ...job, evenLate: true }, from, without, nowMs);
+    const plan = loop.plan(job, from, without, nowMs, { evenLate: true });
     if (!isInfeasible(plan)) return plan;
   }
   return undefined;
@@ -71,7 +71,7 @@ const mostTried = 4;
  */
 export function refusedNow(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   plan: Infeasible,
@@ -79,7 +79,7 @@ export function refusedNow(
 ): LongshoreError {
   const pauses = pausesOf(loop.endpoints, job, nowMs).filter(({ id }) => !exclude.has(id));
   const takes = ({ id }: { readonly id: EndpointId }): boolean =>
-    !isInfeasible(loop.plan({ ...job, proving: id }, held, exclude, nowMs));
+    !isInfeasible(loop.plan(job, held, exclude, nowMs, { proving: id }));
   // A deadline that is too short now is too short later, as far as is known.
   const first =
     plan.filter === "unavailable"

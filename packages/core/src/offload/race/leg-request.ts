@@ -5,7 +5,7 @@ import { type Leg, legKey } from "../../decide/plan/index.ts";
 import { type HeldCrossing, rulesFor, outputsToReturn } from "../steps/index.ts";
 import type { CutId } from "../../words/model/index.ts";
 import { sequencePosition } from "../sequence/index.ts";
-import type { Job } from "./job.ts";
+import type { Asked, Job } from "./job.ts";
 
 /**
  * The request of a leg to its endpoint: the part with its inputs, and the fields of the request that belong to it. Outputs are selected
@@ -46,7 +46,7 @@ export function isForwardedWhole({ cut }: HeldCrossing, to: CutId, { takes, segm
 /** The changes of the call for a leg elsewhere: its path includes this endpoint, and its rules the data classes of the crossing. */
 export function legCall(
   self: EndpointId,
-  { call, known, sequence }: Job,
+  { call, known, sequence }: Asked,
   leg: Leg,
   mostWaitMs?: number,
 ): Partial<Omit<Call, "abort">> {

@@ -22,18 +22,31 @@ import { type KnownModel, slownessHere } from "../models/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
 import { gramsNow } from "./grams-now.ts";
 import type { DeviceState } from "./device-state.ts";
-import type { Job } from "./job.ts";
+import type { Plannable } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
 
-/** Decides where `job` goes on from `held`; with `only` among those parts; with `first` charged with what must be loaded or connected. */
+/** How one plan of a request differs from the others. */
+export interface PlanOptions {
+  /** The parts that may run. Default: all. */
+  readonly only?: PartFilter | undefined;
+  /** The waits for loads and connections, to be charged. Default: none is charged. */
+  readonly first?: FirstWaits | undefined;
+  /** Retry mode: ignore predicted lateness. */
+  readonly evenLate?: boolean | undefined;
+  /** An endpoint that the plan may use although it is paused: its answer is only compared, or no other endpoint is left. */
+  readonly proving?: EndpointId | undefined;
+}
+
+/** Decides where `job` goes on from `held`. */
 export type Planner = (
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   exclude: ReadonlySet<EndpointId>,
   nowMs: number,
-  only?: PartFilter,
-  first?: FirstWaits,
+  options?: PlanOptions,
 ) => Plan | Infeasible;
+
+const usual: PlanOptions = {};
 
 /** Inputs of plans, besides the request. */
 export interface PlannerParts {
@@ -112,7 +125,7 @@ export function createPlanner({
     return view;
   }
 
-  return (job, held, exclude, nowMs, only, first) => {
+  return (job, held, exclude, nowMs, { only, first, evenLate, proving } = usual) => {
     settle(nowMs);
     if (job.call.id !== lastCallId) device.radio?.requested(nowMs);
     lastCallId = job.call.id;
@@ -148,8 +161,8 @@ export function createPlanner({
       path: call.path,
       traffic: traffic?.at(nowMs),
       exclude,
-      unexplained: job.unexplained,
-      listed: job.listed,
+      unexplained: job.tells !== undefined,
+      listed: job.tells === "alternatives",
       whole: job.whole,
       sequence: sequence && {
         step: sequence.step,
@@ -157,12 +170,12 @@ export function createPlanner({
         carried: sequence.state !== undefined,
       },
       tieRatio: crowded(nowMs) ? crowdedTieRatio : undefined,
-      evenLate: job.evenLate,
+      evenLate,
       first,
       ready:
         only && ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
     };
-    const also = job.proving ?? sequence?.resident;
+    const also = proving ?? sequence?.resident;
     const { features, bytes } = held;
     const table = endpointStates.tables.considered(
       known,
@@ -170,11 +183,11 @@ export function createPlanner({
       { rules: call.rules, features, bytes, also },
       nowMs,
     );
-    const endpoints = job.proving === undefined ? table : withAvailable(table, job.proving);
+    const endpoints = proving === undefined ? table : withAvailable(table, proving);
     let made = makePlan(request, viewOf(endpoints), nowMs, random, scratch);
     if (!isInfeasible(made) && !mayExplore(made, request, endpoints, nowMs))
       made = makePlan(request, viewOf(withoutExploration(endpoints)), nowMs, random, scratch);
-    if (isInfeasible(made) && job.proving === undefined && endpoints.count < endpointStates.all.size) {
+    if (isInfeasible(made) && proving === undefined && endpoints.count < endpointStates.all.size) {
       // Nothing on the shortlist will do: something else might.
       made = makePlan(
         request,

@@ -5,7 +5,7 @@ import type { Tally } from "../account/index.ts";
 import type { EndpointStates } from "../endpoints/index.ts";
 import { linkProbes, linkUpkeep, loadProbes } from "../probe/index.ts";
 import type { DeviceState } from "./device-state.ts";
-import { type Job, noEndpoints } from "./job.ts";
+import { type Asked, type Job, noEndpoints } from "./job.ts";
 import type { OffloadParts } from "./parts.ts";
 import type { Planner } from "./planner.ts";
 
@@ -16,7 +16,7 @@ export interface Probing extends Disposable {
   /** Writes the results of link probes so far into the tables that the next plan reads. */
   settle(nowMs: number): void;
   /** Probes links that were not used for a while and could pay, after a request that was answered or cannot be answered in time. */
-  tryLinks(job: Job, plan: Plan, tally: Tally): void;
+  tryLinks(job: Asked, plan: Plan, tally: Tally): void;
   /** Whether links are tried after a request that is refused now, which takes a plan: see `LinkProbes`. */
   triesRefused(nowMs: number): boolean;
   /** Whether asking endpoints how busy they are is of use: others send there, too. */

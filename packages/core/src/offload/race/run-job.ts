@@ -14,7 +14,7 @@ import type { RaceEnd } from "./race-end.ts";
 import { awaited } from "./awaited.ts";
 import { planProgressOf } from "./plan-progress.ts";
 import { awaitsNoInput, decide, defaultPlans } from "./decide.ts";
-import { type Job, noEndpoints } from "./job.ts";
+import { type Asked, type Job, noEndpoints, type Plannable } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
@@ -49,7 +49,7 @@ export function runJob(loop: Loop, given: Job): Promise<Outcome> {
 /** The endpoint of the state no longer knows a sequence that it answered before, and no copy helped: the caller made no mistake. */
 function toldIfLost(
   outcome: Promise<Outcome>,
-  { known }: Job,
+  { known }: Asked,
   { id, resident }: SequenceStep,
 ): Promise<Outcome> {
   return outcome.catch((thrown: unknown) => {
@@ -204,7 +204,7 @@ async function followPlans(
 }
 
 /** Records what a request taught, and probes links for the next one. */
-function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
+function afterwards(loop: Loop, job: Asked, plan: Plan, tally: Tally): void {
   loop.deferred.add(() => {
     loop.probing.upkeep();
     loop.probing.tryLinks(job, plan, tally);
@@ -212,7 +212,7 @@ function afterwards(loop: Loop, job: Job, plan: Plan, tally: Tally): void {
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
-function onlyHere(loop: Loop, plan: Plan, job: Job): Leg | undefined {
+function onlyHere(loop: Loop, plan: Plan, job: Asked): Leg | undefined {
   const [leg] = plan.legs;
   if (!leg || leg.endpoint !== loop.local?.info.id || leg.segment.to !== job.to) return undefined;
   return leg;
@@ -280,7 +280,7 @@ async function runHere(
 /** Endpoints that refuse what they offered are not used for it again until they offer it again. */
 export function forgetRefused(
   loop: Loop,
-  { call, known, whole }: Job,
+  { call, known, whole }: Plannable,
   failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],
 ): void {
   const own = whole !== true && call.tenant === (loop.parts.defaults?.tenant ?? "local");

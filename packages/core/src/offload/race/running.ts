@@ -11,7 +11,7 @@ import { exchangeMillijoules, radios } from "../../decide/estimate/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import { latestOf, type Leg, type Plan, type Trigger } from "../../decide/plan/index.ts";
 import type { HeldCrossing } from "../steps/index.ts";
-import type { Job } from "./job.ts";
+import type { Asked, Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
 import type { Loop } from "./loop.ts";
 import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
@@ -139,7 +139,7 @@ export function recordLate(
 /** Records what an answered leg taught and used. The answer itself is recorded at once, since failures and guards depend on it. */
 export function bookAnswer(
   loop: Loop,
-  job: Job,
+  job: Asked,
   held: HeldCrossing,
   { leg, endpoint: endpointState, startedMs, usualMs, exchange, waits, hold }: Running,
   response: InferenceResponse,

@@ -6,7 +6,7 @@ import { isThrifty } from "../../decide/goal/index.ts";
 import { isInfeasible, type Leg } from "../../decide/plan/index.ts";
 import { copied } from "../../words/tensor/index.ts";
 import { arrived, type HeldCrossing, hasArrived } from "../steps/index.ts";
-import { type Job, noEndpoints } from "./job.ts";
+import { type Job, noEndpoints, type Plannable } from "./job.ts";
 import { legCall, legRequest } from "./leg-request.ts";
 import { pausedEndpoints, endpointFor } from "../endpoints/index.ts";
 import type { Loop } from "./loop.ts";
@@ -30,7 +30,7 @@ const patience = 20;
  */
 export function runSecondOpinion(
   loop: Loop,
-  job: Job,
+  job: Plannable,
   held: HeldCrossing,
   { leg, response }: { readonly leg: Leg; readonly response: InferenceResponse },
 ): void {
@@ -96,33 +96,31 @@ async function ask(
   // Nothing is fetched only to check an answer.
   const present = loop.device.warmth.here;
   const at = (exclude: ReadonlySet<EndpointId>, proving?: EndpointId, only = present) => {
-    const now = proving === undefined ? asked : { ...asked, proving };
-    const plan = loop.plan(now, now.held, exclude, nowMs, only);
+    const plan = loop.plan(asked, asked.held, exclude, nowMs, { only, proving });
     const leg = isInfeasible(plan) ? undefined : plan.legs[0];
-    return leg?.segment.to === job.to ? { job: now, leg } : undefined;
+    return leg?.segment.to === job.to ? leg : undefined;
   };
-  let ready =
+  let leg =
     wanted === undefined
       ? at(without ?? noEndpoints)
       : at(others(wanted), only === "here" ? undefined : wanted);
-  if (!ready && wanted === undefined && present) {
+  if (!leg && wanted === undefined && present) {
     // An endpoint that was found cold is loading the model for a request that it was sent: it can answer a check, too.
-    ready = at(without ?? noEndpoints, undefined, (id, part) => id !== here || present(id, part));
+    leg = at(without ?? noEndpoints, undefined, (id, part) => id !== here || present(id, part));
   }
-  if (!ready && wanted === undefined) {
+  if (!leg && wanted === undefined) {
     // With two that disagree and all others paused, the wrong one could be believed. No request waits for a check, so paused endpoints are
     // used, too.
-    for (const id of pausedEndpoints(endpoints.all, without ?? noEndpoints)) ready ??= at(others(id), id);
+    for (const id of pausedEndpoints(endpoints.all, without ?? noEndpoints)) leg ??= at(others(id), id);
   }
-  if (!ready) return undefined;
-  const { leg } = ready;
+  if (!leg) return undefined;
   // Limits concurrent checks: at silent endpoints they would keep others from being checked.
   const waitMs = Math.min(longestMs, Math.max(shortestMs, patience * meanOf(leg.predicted.completionMs)));
   const late = `${leg.endpoint} did not answer a check`;
   using _late = atDeadline(clock, nowMs + waitMs, () =>
     control.abort(new LongshoreError("no-answer", "execute", late)),
   );
-  return await opinion(loop, ready.job, leg);
+  return await opinion(loop, asked, leg);
 }
 
 async function opinion(loop: Loop, job: Job, leg: Leg): Promise<Opinion | undefined> {

@@ -22,7 +22,7 @@ import { newTally, type Tally } from "../account/index.ts";
  * endpoint, or why there is none.
  */
 export async function* streamJob(loop: Loop, given: Job): AsyncIterable<InferenceResponse> {
-  const job: Job = { ...withPurse(given), streams: true };
+  const job = withPurse(given);
   const { maxPlans = defaultPlans } = loop.parts;
   if (job.confirm) {
     const what = `model ${job.known.description.name} gives several answers to a request, which nobody can confirm`;
