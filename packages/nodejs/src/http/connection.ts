@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Clock, LongshoreError } from "@longshore/core";
 import type { buildConnector, Client } from "undici";
-import type { HttpExchange } from "./exchange.ts";
+import type { ExchangeConnection, HttpExchange } from "./exchange.ts";
 import { loadUndici } from "./load-undici.ts";
 
 /** The callbacks between the owner of connections and a connection. */
@@ -23,15 +23,16 @@ export interface Http1ClientParts {
  * One connection, for one exchange at a time: a client of undici that connects when it is used and whose socket is known here, since
  * giving up an exchange resets its socket. All time limits but the idle one are the exchange's, on the injected clock.
  */
-export class Http1ClientConnection {
+export class Http1ClientConnection implements ExchangeConnection {
+  socket: Socket | undefined;
+  connected = false;
+  used = false;
+  broken: Error | undefined;
+  /** When its last exchange ended. */
+  freeSinceMs: number = -Infinity;
   readonly #client: Client;
   readonly #parts: Http1ClientParts;
-  #socket: Socket | undefined;
   #exchange: HttpExchange | undefined;
-  #connected = false;
-  #used = false;
-  #freeSinceMs = -Infinity;
-  #broken: Error | undefined;
   #over = false;
 
   constructor(parts: Http1ClientParts) {
@@ -51,34 +52,6 @@ export class Http1ClientConnection {
     });
   }
 
-  /** Undefined before the first connect. */
-  get socket(): Socket | undefined {
-    return this.#socket;
-  }
-
-  /** Whether the connection is made, under TLS with its handshake. */
-  get connected(): boolean {
-    return this.#connected;
-  }
-
-  /** When its last exchange ended. */
-  get freeSinceMs(): number {
-    return this.#freeSinceMs;
-  }
-
-  /** Whether this socket has answered a request before. */
-  get used(): boolean {
-    return this.#used;
-  }
-
-  /**
-   * The error that broke the socket. Under TLS the server's alert comes first and the end of the connection after it, and
-   * undici reports the last.
-   */
-  get broken(): Error | undefined {
-    return this.#broken;
-  }
-
   /** Begins an exchange, or begins it once more after its socket broke. */
   begin(exchange: HttpExchange): void {
     this.#exchange = exchange;
@@ -88,8 +61,8 @@ export class Http1ClientConnection {
   /** The exchange ended well. */
   answered(): void {
     this.#exchange = undefined;
-    this.#used = true;
-    this.#freeSinceMs = this.#parts.clock.nowMs();
+    this.used = true;
+    this.freeSinceMs = this.#parts.clock.nowMs();
     this.#parts.free(this);
   }
 
@@ -103,27 +76,27 @@ export class Http1ClientConnection {
     this.#over = true;
     this.#exchange = undefined;
     // A socket that is still connecting is not undici's yet.
-    if (!this.#connected) this.#socket?.destroy();
+    if (!this.connected) this.socket?.destroy();
     this.#client.destroy(why).catch(() => undefined);
     this.#parts.gone(this, byPeer);
   }
 
   readonly #connect: buildConnector.connector = (options, done) => {
-    this.#connected = false;
-    this.#used = false;
-    this.#broken = undefined;
+    this.connected = false;
+    this.used = false;
+    this.broken = undefined;
     this.#exchange?.connecting();
     const { clock, made } = this.#parts;
     const beganMs = clock.nowMs();
     // The connector gives its socket at once, which its type leaves out.
-    this.#socket = this.#parts.connector(options, (...result) => {
+    this.socket = this.#parts.connector(options, (...result) => {
       if (result[0] === null) {
-        this.#connected = true;
+        this.connected = true;
         made(clock.nowMs() - beganMs);
         this.#exchange?.connected();
       }
       done(...result);
     }) as unknown as Socket;
-    this.#socket.once("error", (thrown) => (this.#broken = thrown));
+    this.socket.once("error", (thrown) => (this.broken = thrown));
   };
 }

@@ -12,7 +12,7 @@ import type { Socket } from "node:net";
 import type { Dispatcher } from "undici";
 import { meaning, noAnswer, tooLong, unreachable } from "./failure.ts";
 import { giveUp } from "./give-up.ts";
-import { type Silence, watchSilence } from "./silence.ts";
+import { Silence, type WatchedExchange } from "./silence.ts";
 
 /** The limits of exchanges with one server; see `HttpTransportOptions`. */
 export interface ExchangeLimits {
@@ -41,9 +41,14 @@ export interface Outgoing {
 export interface ExchangeConnection {
   /** Undefined before the first connect. */
   readonly socket: Socket | undefined;
+  /** Whether the connection is made, under TLS with its handshake. */
   readonly connected: boolean;
   /** Whether its socket has answered a request before. */
   readonly used: boolean;
+  /**
+   * The error that broke the socket. Under TLS the server's alert comes first and the end of the connection after it, and
+   * undici reports the last.
+   */
   readonly broken: Error | undefined;
   /** Writes the request of an exchange. */
   begin(exchange: HttpExchange): void;
@@ -65,7 +70,7 @@ const nothing = new Uint8Array(0);
  * If a reused connection breaks before the first byte of an answer, the server had most likely closed it and never read the
  * request. The request is sent once more on a new socket if it is repeatable.
  */
-export class HttpExchange implements Dispatcher.DispatchHandler {
+export class HttpExchange implements Dispatcher.DispatchHandler, WatchedExchange {
   readonly options: Dispatcher.DispatchOptions;
   readonly #request: Outgoing;
   readonly #limits: ExchangeLimits;
@@ -76,6 +81,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #stopListening: () => void;
   #connecting: Disposable | undefined;
   #controller: Dispatcher.DispatchController | undefined;
+  /** Whether the body is given to the socket little by little. */
+  #inChunks = false;
   /** Whether the whole body was given to the socket. */
   #sent = false;
   #started = false;
@@ -86,8 +93,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #failure: LongshoreError | undefined;
   /** A final reply has begun. */
   #headed = false;
-  /** A short reply, whose parts are not all here yet. */
-  #short: { readonly response: WireResponse; readonly parts: Uint8Array[] } | undefined;
+  /** A short reply, and its parts so far. */
+  #short: WireResponse | undefined;
+  readonly #parts: Uint8Array[] = [];
   #arriving: ArrivingBody | undefined;
   #bytes = 0;
 
@@ -103,13 +111,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#limits = limits;
     this.#resolve = resolve;
     this.#reject = reject;
-    const { method, path } = request;
-    const { clock, address, idleTimeoutMs } = limits;
-    this.options = { method, path, ...this.#headersAndBody() };
-    this.#silence = watchSilence(clock, idleTimeoutMs, {
-      written: () => connection.socket?.bytesWritten ?? 0,
-      silent: () => this.fail(noAnswer(address, `nothing came for ${idleTimeoutMs} ms`)),
-    });
+    this.options = this.#dispatchOptions();
+    this.#silence = new Silence(limits.clock, limits.idleTimeoutMs, this);
     const { abort } = request.call;
     this.#stopListening = whenAborted(abort, () => this.fail(abortError(abort, "transport")));
   }
@@ -128,11 +131,20 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#silence.moved();
   }
 
+  written(): number {
+    return this.#connection.socket?.bytesWritten ?? 0;
+  }
+
+  silent(): void {
+    const { address, idleTimeoutMs } = this.#limits;
+    this.fail(noAnswer(address, `nothing came for ${idleTimeoutMs} ms`));
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.#started = true;
     this.#reused = this.#connection.used;
-    this.#sent = !isIterable(this.options.body);
+    this.#sent = !this.#inChunks;
   }
 
   /** The first byte of a head is here, interim or not. */
@@ -159,12 +171,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#headed = true;
-    const written = this.#sent && this.#connection.socket?.writableLength === 0;
-    const head = { status, headers: flat(headers), ...(written ? ({ written: true } as const) : {}) };
     // A short reply is given when all of it is here: it has no pace that a reader could follow.
     if (length !== undefined && length < tinyBytes) {
-      const parts: Uint8Array[] = [];
-      this.#short = { response: { ...head, body: { kind: "parts", parts } }, parts };
+      this.#short = this.#response(status, headers, { kind: "parts", parts: this.#parts });
       return;
     }
     const arriving = new ArrivingBody({
@@ -176,7 +185,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       },
     });
     this.#arriving = arriving;
-    this.#resolve({ ...head, body: arriving.body });
+    this.#resolve(this.#response(status, headers, arriving.body));
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -184,7 +193,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#silence.moved();
     this.#bytes += chunk.byteLength;
     if (this.#bytes > maxBytes) this.fail(tooLong(this.#limits.address, maxBytes));
-    else if (this.#short) this.#short.parts.push(chunk);
+    else if (this.#short) this.#parts.push(chunk);
     else if (!this.#ended) this.#arriving?.came(chunk);
   }
 
@@ -192,7 +201,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const arriving = this.#arriving;
     this.#settle();
     this.#connection.answered();
-    if (this.#short) this.#resolve(this.#short.response);
+    if (this.#short) this.#resolve(this.#short);
     else arriving?.end();
   }
 
@@ -255,17 +264,26 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     else controller.resume();
   }
 
-  #headersAndBody(): Pick<Dispatcher.DispatchOptions, "headers" | "body"> {
-    const { headers, body, bodyBytes } = this.#request;
+  /** The head of a final reply is here. */
+  #response(status: number, headers: IncomingHttpHeaders, body: WireBody): WireResponse {
+    const response = { status, headers: flat(headers), body };
+    const written = this.#sent && this.#connection.socket?.writableLength === 0;
+    return written ? Object.assign(response, { written } as const) : response;
+  }
+
+  #dispatchOptions(): Dispatcher.DispatchOptions {
+    const { method, path, headers, body, bodyBytes } = this.#request;
     if (body.kind === "parts") {
       const [only] = body.parts;
-      if (body.parts.length < 2) return { headers, body: only ?? null };
-      if ((bodyBytes ?? Infinity) <= joinedBytes) return { headers, body: Buffer.concat(body.parts) };
+      if (body.parts.length < 2) return { method, path, headers, body: only ?? null };
+      if ((bodyBytes ?? Infinity) <= joinedBytes)
+        return { method, path, headers, body: Buffer.concat(body.parts) };
     }
+    this.#inChunks = true;
     const announced = bodyBytes === undefined ? {} : { "content-length": String(bodyBytes) };
     // undici takes any iterable of bytes, which its types leave out.
     const sent = { [Symbol.asyncIterator]: () => this.#chunks() } as unknown as Buffer;
-    return { headers: { ...headers, ...announced }, body: sent };
+    return { method, path, headers: { ...headers, ...announced }, body: sent };
   }
 
   async *#chunks(): AsyncGenerator<Uint8Array> {
@@ -305,10 +323,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (!socket || socket.destroyed || socket.writableLength === 0) return;
     await new Promise<void>((resolve) => socket.write(nothing, () => resolve()));
   }
-}
-
-function isIterable(body: unknown): boolean {
-  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
 /** The announced length; undefined for chunks, or if the body ends with the connection. */

@@ -1,35 +1,27 @@
 import type { Clock } from "@longshore/core";
 
-/** Watches one exchange for silence. Dispose it when the exchange ends. */
-export interface Silence extends Disposable {
-  /** Something came. */
-  moved(): void;
-  /** The reader takes its time from now on, or no more: the other side is not the silent one. */
-  held(since: boolean): void;
+/** An exchange that is watched for silence. */
+export interface WatchedExchange {
+  /** Bytes that were written to the socket. */
+  written(): number;
+  /** Nothing has moved for too long. */
+  silent(): void;
 }
 
 /**
- * Calls `silent` once nothing has come and nothing more was written for `limitMs`. One timer is armed at a time and
- * looks back when it fires, so that busy exchanges do not arm a timer for each chunk.
+ * Watches one exchange: calls `silent` once nothing has come and nothing more was written for `limitMs`. One timer is armed at a
+ * time and looks back when it fires, so that busy exchanges do not arm a timer for each chunk. Dispose it when the exchange ends.
  */
-export function watchSilence(
-  clock: Clock,
-  limitMs: number,
-  exchange: { written(): number; silent(): void },
-): Silence {
-  return new Watched(clock, limitMs, exchange);
-}
-
-class Watched implements Silence {
+export class Silence implements Disposable {
   readonly #clock: Clock;
   readonly #limitMs: number;
-  readonly #exchange: Parameters<typeof watchSilence>[2];
+  readonly #exchange: WatchedExchange;
   #movedMs: number;
   #written = 0;
   #held = false;
   #timer: Disposable;
 
-  constructor(clock: Clock, limitMs: number, exchange: Parameters<typeof watchSilence>[2]) {
+  constructor(clock: Clock, limitMs: number, exchange: WatchedExchange) {
     this.#clock = clock;
     this.#limitMs = limitMs;
     this.#exchange = exchange;
@@ -37,10 +29,12 @@ class Watched implements Silence {
     this.#timer = clock.timer(limitMs, this.#look);
   }
 
+  /** Something came. */
   moved(): void {
     this.#movedMs = this.#clock.nowMs();
   }
 
+  /** The reader takes its time from now on, or no more: the other side is not the silent one. */
   held(since: boolean): void {
     this.#held = since;
     this.moved();
