@@ -1,4 +1,10 @@
-import { type Estimate, estimateOf, estimateOfSorted, estimateSize } from "../../words/estimate/index.ts";
+import {
+  type Estimate,
+  estimateOf,
+  estimateOfSorted,
+  estimateSize,
+  quantileOfSorted,
+} from "../../words/estimate/index.ts";
 
 /** Fewer samples are filled up with others. */
 const leastSamples = 8;
@@ -20,6 +26,8 @@ export interface DurationBelief {
   seen(tookMs: number, nowMs: number): void;
   /** Has origin `measured` while a sample is young enough; otherwise it is the prior again. Read-only, shared between calls. */
   estimate(nowMs: number): Estimate;
+  /** The last value of that estimate; Infinity while it is the prior. */
+  longestMs(nowMs: number): number;
 }
 
 /**
@@ -29,7 +37,7 @@ export interface DurationBelief {
 export function durationBelief(options: DurationBeliefOptions): DurationBelief {
   const { priorMs, priorFactor = 4, capacity = 64, maxAgeMs = 600_000 } = options;
   const tookMs: number[] = [];
-  /** The same by size: each exchange with a server adds a sample and reads the estimate. */
+  /** The same by size: each exchange with a server adds a sample and reads the longest. */
   const sortedMs: number[] = [];
   const seenAtMs: number[] = [];
   const prior = priorShape(priorMs, priorFactor, { observedAtMs: -Infinity, origin: "prior" });
@@ -40,8 +48,12 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
    */
   let freshUntilMs = Infinity;
 
+  function forgetOld(nowMs: number): void {
+    while (nowMs - (seenAtMs[0] ?? Infinity) > maxAgeMs) forgetOldest();
+  }
+
   function refresh(nowMs: number): void {
-    while (seenAtMs.length > 0 && nowMs - (seenAtMs[0] ?? 0) > maxAgeMs) forgetOldest();
+    forgetOld(nowMs);
     const newest = seenAtMs[seenAtMs.length - 1];
     freshUntilMs = (seenAtMs[0] ?? Infinity) + maxAgeMs;
     if (newest === undefined) {
@@ -69,6 +81,11 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
     if (oldestMs !== undefined) sortedMs.splice(positionIn(sortedMs, oldestMs), 1);
   }
 
+  function estimate(nowMs: number): Estimate {
+    if (nowMs > freshUntilMs) refresh(nowMs);
+    return cached;
+  }
+
   return {
     seen(took, nowMs) {
       if (!(took >= 0) || took === Infinity || !Number.isFinite(nowMs)) return;
@@ -78,9 +95,13 @@ export function durationBelief(options: DurationBeliefOptions): DurationBelief {
       if (seenAtMs.length > capacity) forgetOldest();
       freshUntilMs = -Infinity;
     },
-    estimate(nowMs) {
-      if (nowMs > freshUntilMs) refresh(nowMs);
-      return cached;
+    estimate,
+    longestMs(nowMs) {
+      forgetOld(nowMs);
+      if (sortedMs.length === 0) return Infinity;
+      return sortedMs.length < leastSamples
+        ? (estimate(nowMs).values[estimateSize - 1] ?? Infinity)
+        : quantileOfSorted(sortedMs, (estimateSize - 0.5) / estimateSize);
     },
   };
 }

@@ -137,8 +137,7 @@ export function linkBelief(options: LinkBeliefOptions = {}): LinkBelief {
     // The link carried at least one head meanwhile.
     sides.up.within(probeHeadBytes, tookMs);
     const aroundMs = pathOf(tookMs, packetBytes, now);
-    const { values, origin } = roundTrips.estimate(now);
-    const late = origin !== "prior" && aroundMs > farTripRatio * (values[estimateSize - 1] ?? 0);
+    const late = aroundMs > farTripRatio * roundTrips.longestMs(now);
     lateTrips = late ? lateTrips + 1 : 0;
     if (!late || lateTrips >= longerTrips) roundTrips.seen(aroundMs, now);
   }

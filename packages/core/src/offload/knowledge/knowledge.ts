@@ -86,6 +86,12 @@ export function knowledgeOf(
   const within = (done: Promise<void>, waitMs: number, abort: AbortSignal): Promise<void> =>
     waitAtMost(done, waitMs, abort, clock, "resolve");
 
+  /** Polls the endpoints that have not answered a request since. */
+  function pollQuiet(entry: ModelInUse, sinceMs: number): void {
+    const quiet = [...endpoints.all].filter(([, { record }]) => record.answeredAtMs < sinceMs);
+    if (quiet.length > 0) void rounds.poll(entry, [], quiet.map(([id]) => id).values());
+  }
+
   return {
     known: (model, version) => validKnowledge(entries.get(versionKey(model, version)), endpoints.all),
     settled: (model, version, nowMs) => settled(entries.get(versionKey(model, version)), endpoints, nowMs),
@@ -96,12 +102,8 @@ export function knowledgeOf(
       entry.saving = saving !== undefined;
       if (saving === "begins") return;
       const dueMs = saving ? idleMs : rounds.roundMs();
-      const due = nowMs - entry.polledAtMs > dueMs && !entry.round;
-      const beforeMs = saving ? nowMs - dueMs : Infinity;
-      const quiet = due
-        ? [...endpoints.all].filter(([, endpointState]) => endpointState.record.answeredAtMs < beforeMs)
-        : [];
-      if (quiet.length > 0) void rounds.poll(entry, [], quiet.map(([id]) => id).values());
+      if (nowMs - entry.polledAtMs > dueMs && !entry.round)
+        pollQuiet(entry, saving ? nowMs - dueMs : Infinity);
       rounds.keepFresh();
     },
     learn: (model, version, call, isPoll) => firstUse.learn(model, version, call, isPoll),

@@ -360,15 +360,16 @@ export function linkProbes(
       return fresh.slice(0, mostNews);
     },
     consider(request, nowMs) {
+      // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
+      const apart = !request.known.here && request.plan.objective !== "throughput";
+      const sent = apart ? sentIn(request.plan) : undefined;
       for (const endpointState of tables.looked) {
         const { id } = endpointState.endpoint.info;
         const link = parts.links(id);
         if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe) continue;
         if (silent(endpointState, nowMs)) listen(endpointState, link, request);
         if (awaited(endpointState)) continue;
-        // Where all endpoints are elsewhere, and not side by side, only what the bytes of a request take there tells them apart.
-        const apart = !request.known.here && request.plan.objective !== "throughput";
-        if (apart && !rateMatters(endpointState.link.table, request.plan)) continue;
+        if (sent && !rateMatters(endpointState.link.table, sent)) continue;
         const next = here === undefined ? undefined : request.due?.(nowMs);
         if (
           next &&
@@ -408,18 +409,27 @@ export function linkProbes(
   };
 }
 
+/** The bytes that a request sends and its expected time; undefined if it sends none. */
+interface Sent {
+  readonly bytes: number;
+  readonly completionMs: number;
+}
+
+function sentIn({ legs, predicted }: Plan): Sent | undefined {
+  const away = legs.find(({ travels }) => travels);
+  return away && { bytes: away.predicted.sentBytes, completionMs: meanOf(predicted.completionMs) };
+}
+
 /**
  * Whether the rate of a link matters, which is all that a train measures: the longest likely transfer time must be more than a small part
  * of the expected time of the request. A request that fits into a packet travels like a poll, whose round trip is known.
  */
-function rateMatters({ up }: LinkTable, { legs, predicted }: Plan): boolean {
-  const away = legs.find(({ travels }) => travels);
-  if (!away) return true;
-  if (away.predicted.sentBytes <= packetBytes) return false;
-  const { index, fraction } = sizePosition(away.predicted.sentBytes);
+function rateMatters({ up }: LinkTable, { bytes, completionMs }: Sent): boolean {
+  if (bytes <= packetBytes) return false;
+  const { index, fraction } = sizePosition(bytes);
   const emptyMs = readBetween(up, sizeCount, 0, 0, seldomMore);
   const carryMs = readBetween(up, sizeCount, index, fraction, seldomMore) - emptyMs;
-  return carryMs > (1 - worthRatio) * meanOf(predicted.completionMs);
+  return carryMs > (1 - worthRatio) * completionMs;
 }
 
 /**

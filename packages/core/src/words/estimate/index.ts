@@ -9,6 +9,7 @@ export {
   left,
   meanOf,
   quantileOf,
+  quantileOfSorted,
   quantilesOfTimes,
   scale,
   shift,
