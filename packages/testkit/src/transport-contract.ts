@@ -10,7 +10,7 @@ import {
   type WireBody,
   type WireRequest,
 } from "@longshore/core";
-import { bodyLength, childCall, housekeepingCall } from "@longshore/core/internal";
+import { acknowledgeHeader, bodyLength, childCall, housekeepingCall } from "@longshore/core/internal";
 
 /** A transport that leads to the handler of a test. */
 export interface TransportUnderTest {
@@ -180,7 +180,8 @@ export function transportContract(
       });
       const seen: number[] = [];
       const body = parts(counted(1_500_000));
-      const reply = await transport.send(post(body), call, (bytes) => seen.push(bytes));
+      const asked = { ...post(body), headers: { [acknowledgeHeader]: "65536" } };
+      const reply = await transport.send(asked, call, (bytes) => seen.push(bytes));
       await readBody(reply.body, everything);
       if (transport.progress === "none") {
         expect(seen).toEqual([]);
