@@ -41,7 +41,7 @@ function aligned(
   { headerLength = 0, lead = 0, memory }: Pick<BodyOptions, "headerLength" | "lead" | "memory">,
 ): Uint8Array {
   const shift = (8 - ((lead + headerLength) % 8)) % 8;
-  if (!memory) return new Uint8Array(shift + lead + length).subarray(shift);
+  if (!memory) return new Uint8Array(new ArrayBuffer(shift + lead + length), shift);
   const all = new Uint8Array(memory(shift + lead + length));
   // The part that no byte of the body fills.
   return all.fill(0, 0, shift + lead).subarray(shift);

@@ -206,9 +206,30 @@ export function withinDeadline({ clock, info }: OipEndpointParts, call: Call): E
 /** A reply whose body is still to be read. */
 interface Reply {
   readonly response: WireResponse;
+  /** When its head was here. */
+  readonly headMs: number;
   /** The time that the server says it took. */
   readonly serverMs: number | undefined;
   readonly check: BodyCheck | undefined;
+}
+
+/** A reply that has begun: what its head says of the way there, and how to check its body. */
+function begunReply(
+  { clock, info, crc32 }: OipEndpointParts,
+  upload: Upload,
+  response: WireResponse,
+  usualMs: number,
+): Reply {
+  const { status, headers } = response;
+  const headMs = clock.nowMs();
+  const tookMs = headMs - upload.startedMs;
+  const serverMs = serverTime(headers, tookMs);
+  // Errors tell of themselves.
+  if (status !== 200) return { response, headMs, serverMs, check: undefined };
+  // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
+  upload.arrived(headMs, serverMs ?? Math.min(usualMs, tookMs));
+  const check = crc32 && bodyCheck(headers, `the reply of ${info.id}`, crc32);
+  return { response, headMs, serverMs, check };
 }
 
 /** The request as it is sent. */
@@ -227,13 +248,17 @@ function sentRequest(
 
 /** A reply whose bytes are all here. */
 function wholeExchange(
-  { clock }: OipEndpointParts,
+  { clock, link }: OipEndpointParts,
   upload: Upload,
-  { response: { status, headers, written }, serverMs, check }: Reply,
+  { response: { status, headers, written }, headMs, serverMs, check }: Reply,
   bytes: Uint8Array,
 ): Exchange {
   check?.add(bytes);
   check?.finish();
+  // A long reply begins as soon as a short one.
+  if (serverMs !== undefined && !upload.probes && upload.bytes < tinyBytes) {
+    link?.roundTripSeen(headMs - upload.startedMs - serverMs, headMs, serverMs);
+  }
   const exchanged: Writable<Exchange> = {
     status,
     headers,
@@ -263,9 +288,8 @@ async function begunExchange(
   parts: OipEndpointParts,
   call: Call,
   upload: Upload,
-  { response: { status, headers }, serverMs, check }: Reply,
+  { response: { status, headers }, headMs, serverMs, check }: Reply,
   body: StreamBody,
-  headMs: number,
   ended: () => void,
 ): Promise<Exchange> {
   const length = body.byteLength ?? 0;
@@ -310,7 +334,6 @@ export async function exchange(
   form?: WireForm,
   usualMs = 0,
 ): Promise<Exchange> {
-  const { clock, link, info, crc32 } = parts;
   const waits = form !== undefined && isUnderWay(form.body);
   const upload = new Upload(parts, request, call, progress, waits);
   const until = withinDeadline(parts, call);
@@ -319,33 +342,19 @@ export async function exchange(
   try {
     const sent = sentRequest(parts, request, upload, waits);
     const response = await parts.transport.send(sent, own, upload.acknowledged);
-    const { status, headers } = response;
-    const headMs = clock.nowMs();
-    const headTookMs = headMs - upload.startedMs;
-    const serverMs = serverTime(headers, headTookMs);
-    // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-    if (status === 200) upload.arrived(headMs, serverMs ?? Math.min(usualMs, headTookMs));
-    // Errors tell of themselves.
-    const check = crc32 && status === 200 ? bodyCheck(headers, `the reply of ${info.id}`, crc32) : undefined;
-    const reply = { response, serverMs, check };
+    const reply = begunReply(parts, upload, response, usualMs);
     const long = passedOn(form, response);
     if (long) {
-      const ended = (): void => until?.[Symbol.dispose]();
-      const exchanged = await begunExchange(parts, own, upload, reply, long, headMs, ended);
+      const exchanged = await begunExchange(parts, own, upload, reply, long, () => until?.[Symbol.dispose]());
       begun = true;
       return exchanged;
     }
     const received = receive(parts, response);
     const bytes = received instanceof Promise ? await received : received;
-    const exchanged = wholeExchange(parts, upload, reply, bytes);
-    // A long reply begins as soon as a short one.
-    if (serverMs !== undefined && !upload.probes && upload.bytes < tinyBytes) {
-      link?.roundTripSeen(headTookMs - serverMs, headMs, serverMs);
-    }
-    return exchanged;
+    return wholeExchange(parts, upload, reply, bytes);
   } catch (thrown) {
     if (own.abort.aborted) throw abortError(own.abort, "transport");
-    const error = LongshoreError.from(thrown, "transport", `asking ${info.id}`);
+    const error = LongshoreError.from(thrown, "transport", `asking ${parts.info.id}`);
     if (isBroken(error)) upload.broke();
     throw error;
   } finally {

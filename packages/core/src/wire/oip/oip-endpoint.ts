@@ -178,9 +178,10 @@ export class OipEndpoint implements Endpoint {
     given: Call,
     progress: Progress | undefined,
   ): Promise<InferenceResponse> {
-    const span = new ClientSpan(this.#parts, request.segment.model, given);
+    const { model, version } = request.segment;
+    const span = new ClientSpan(this.#parts, model, given);
     const { call } = span;
-    const { clock, info } = this.#parts;
+    const { clock, info, load } = this.#parts;
     /** Its reply says that it was answered. */
     let answered: Exchange | undefined;
     try {
@@ -190,14 +191,17 @@ export class OipEndpoint implements Endpoint {
       const startedMs = clock.nowMs();
       const form = sendableWire(this.#parts, request);
       const encoded = form ? wireMessage(form) : await this.#message(request, call);
-      const stages = this.#encodeStages(request, startedMs);
+      const codingStages: readonly StageTime[] = isEmpty(request.codecs)
+        ? []
+        : [{ stage: "encode", name: info.id, tookMs: clock.nowMs() - startedMs }];
       const posted = this.#posted(path, request, call, encoded, form);
-      const exchanged = await exchange(this.#parts, posted, call, progress, form, this.#usualMs(request));
+      const usualMs = load?.runMs(nameThere(info, model) ?? model, version);
+      const exchanged = await exchange(this.#parts, posted, call, progress, form, usualMs);
       if (exchanged.over) void this.#under.track(exchanged.over);
       if (exchanged.status !== 200) this.#refused(exchanged, progress);
       answered = exchanged;
       const expected = expectedOutputs(request.segment, this.#knows(request));
-      const reply = { request, exchanged, expected, codingStages: stages };
+      const reply = { request, exchanged, expected, codingStages };
       const reading = readResponse(this.#parts, reply, this.#heads, call);
       const response = reading instanceof Promise ? await reading : reading;
       this.#tells = response.load !== undefined;
@@ -312,13 +316,6 @@ export class OipEndpoint implements Endpoint {
     return [inferredOffer(this.info, segment, tookMs, observedAtMs)];
   }
 
-  /** The time that coding the inputs took, if any was coded. */
-  #encodeStages({ codecs }: InferenceRequest, startedMs: number): readonly StageTime[] {
-    if (isEmpty(codecs)) return noStages;
-    const { clock, info } = this.#parts;
-    return [{ stage: "encode", name: info.id, tookMs: clock.nowMs() - startedMs }];
-  }
-
   /** The request as it is posted. */
   #posted(
     path: string,
@@ -340,11 +337,6 @@ export class OipEndpoint implements Endpoint {
       // Other servers may count steps of sequences that are not known as such here, and so may servers that ours forward to.
       repeatable: this.info.offers && !sequence && !isForeignDigest(segment.digest),
     };
-  }
-
-  /** What such a request usually takes a server that does not say what it took. */
-  #usualMs({ segment: { model, version } }: InferenceRequest): number | undefined {
-    return this.#parts.load?.runMs(nameThere(this.info, model) ?? model, version);
   }
 
   /** Tells the caller how busy the server is, and throws its error. */
@@ -499,8 +491,6 @@ interface Encoded {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: WireBody;
 }
-
-const noStages: readonly StageTime[] = [];
 
 function isEmpty(object: object): boolean {
   for (const _ in object) return false;
