@@ -1,6 +1,6 @@
 """Python as a client of a local Longshore server, which decides where each request runs.
 
-    longshore serve samples/repository --tier device --port 8000 --at http://edge.example:8000
+    longshore serve samples/repository --tier device --data-class internal --port 8000 --at http://edge.example:8000
     pip install "tritonclient[http]"
     python examples/python/infer.py 127.0.0.1:8000
 """

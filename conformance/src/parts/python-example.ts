@@ -11,7 +11,10 @@ export const pythonExamplePart: Part = {
   async run(context) {
     if (!asked(context, "infer.py")) return;
     const tools = await tritonClient();
-    const server = await startOwn({ repository: at("samples/repository"), args: ["--tier", "device"] });
+    const server = await startOwn({
+      repository: at("samples/repository"),
+      args: ["--tier", "device", "--data-class", "internal", "--at", "http://127.0.0.1:1"],
+    });
     try {
       const { code, out, err } = await run(tools.python, [at("examples/python/infer.py"), server.http], {
         timeoutMs: 300_000,

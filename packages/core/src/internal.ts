@@ -307,7 +307,7 @@ export {
   microgramsOf,
   readObjective,
 } from "./decide/goal/index.ts";
-export { policyAtGateway, type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
+export { policyAtServer, type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
   createScaler,
   type DemandSample,

@@ -1,5 +1,4 @@
 import { LongshoreError } from "@longshore/core";
-import { policyAtGateway } from "@longshore/core/internal";
 import type { Command } from "commander";
 import { keepYoung } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../check/check-options.ts";
@@ -73,7 +72,7 @@ export async function gatewayCommand(command: Command, io: CommandIo): Promise<E
       ...(options.joins ? { joins: await joinsOf(options, found) } : {}),
       ...(await onlineServeOptions(options, io, live)),
       ...(await quotaOptionsOf(live, options)),
-      ...acceptsOf(live, options.zone, policyAtGateway),
+      ...acceptsOf(live, options.zone),
       ...policyPart(live),
       ...carbonOf(live),
       ...zonesOf(live.now()),

@@ -10,7 +10,7 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import type { BeliefMemory, CarbonIntensity, StatedRates } from "@longshore/core/internal";
-import { policyAtGateway, ratesOf, type RetryOptions } from "@longshore/core/internal";
+import { policyAtServer, ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "./dial-all.ts";
 import { platformCodecs } from "./codecs.ts";
@@ -36,8 +36,8 @@ function over(
   return offloadEndpoint({
     ...parts,
     ...dialAll(reachable, { ...parts, ...(rest.beliefs ? { beliefs: rest.beliefs } : {}) }),
-    policy: standardPolicy(),
     ...rest,
+    policy: policyAtServer(rest.policy ?? standardPolicy()),
   });
 }
 
@@ -109,7 +109,7 @@ function servedGateway(
       rates: ratesOf(prices, "prices", true),
     },
     checks,
-    policy: policyAtGateway(policy ?? standardPolicy()),
+    ...(policy ? { policy } : {}),
     ...(carbon ? { carbon } : {}),
     ...(defaults ? { defaults } : {}),
     ...(retry ? { retry } : {}),

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { LongshoreError, type Policy, standardPolicy, type TrustLevel } from "@longshore/core";
-import { type PolicyRule, rulePolicy } from "@longshore/core/internal";
+import { type PolicyRule, policyAtServer, rulePolicy } from "@longshore/core/internal";
 import type { Accepts } from "@longshore/server";
 import type { ConfigurationFile } from "./configuration-file.ts";
 import type { LiveSettings } from "./live-settings.ts";
@@ -149,13 +149,9 @@ const mostTrust = "vouched";
 
 /**
  * The data that may come to a server in this zone: the classes that `accepts` lists, and those that the rules let into the
- * zone. Nothing is refused without either. `tells` words the refusals; at a gateway this is `policyAtGateway`.
+ * zone. Nothing is refused without either.
  */
-export function acceptsOf(
-  live: LiveSettings,
-  zone: string,
-  tells: (policy: Policy) => Policy = (policy) => policy,
-): { readonly accepts?: Accepts } {
+export function acceptsOf(live: LiveSettings, zone: string): { readonly accepts?: Accepts } {
   if (!live.now().file) return {};
   const from = (settled: Settled): Accepts => {
     const { file } = settled;
@@ -167,7 +163,7 @@ export function acceptsOf(
       }
       if (!policy) return undefined;
       const facts = { dataClass, reveals: "input", endpoint: "", zone, trust: mostTrust, tenant } as const;
-      const decision = tells(policy).decide(facts);
+      const decision = policyAtServer(policy).decide(facts);
       return decision.allow ? undefined : decision.rule;
     };
   };

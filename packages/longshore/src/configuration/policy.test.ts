@@ -52,7 +52,7 @@ it("a server refuses data that may not come to it, from every sender", async () 
   // Data without a class, of a class that no rule names, and that must stay elsewhere.
   expect(await post(here.address)).toMatchObject({
     status: 403,
-    said: expect.stringContaining("no data class"),
+    said: expect.stringContaining("no data class, so no server may run it; send the header longshore-rules"),
   });
   expect(await post(here.address, "class=persnal;trust=none")).toMatchObject({
     status: 403,

@@ -1,6 +1,6 @@
 export { type PolicyRule, rulePolicy } from "./rule-policy.ts";
 export {
-  policyAtGateway,
+  policyAtServer,
   type DataClassRule,
   type Policy,
   type PolicyFacts,

@@ -115,24 +115,21 @@ export const noClass = {
   rule: "the request has no data class, so its data stays on the device; set dataClass in model.yaml or in the call, or --data-class",
 } as const;
 
-/**
- * The policy as a gateway tells it: a gateway has no device and no `model.yaml`, so the refusal of data without a class names what an operator or
- * a sender can do there.
- */
-export function policyAtGateway(policy: Policy): Policy {
+/** The policy as a server tells it: the refusal of data without a class names what an operator or a sender can do there. */
+export function policyAtServer(policy: Policy): Policy {
   return {
     ...(policy.ignoresEndpoint === undefined ? {} : { ignoresEndpoint: policy.ignoresEndpoint }),
     ...(policy.mayLeave ? { mayLeave: policy.mayLeave.bind(policy) } : {}),
     decide(facts) {
       const decision = policy.decide(facts);
-      return decision.allow || decision.rule !== noClass.rule ? decision : noClassAtGateway;
+      return decision.allow || decision.rule !== noClass.rule ? decision : noClassAtServer;
     },
   };
 }
 
-const noClassAtGateway = {
+const noClassAtServer = {
   allow: false,
-  rule: "neither the request nor its model has a data class, so no server may have it; send the header longshore-rules: class=CLASS, or start the gateway with --data-class CLASS",
+  rule: "the request has no data class, so no server may run it; send the header longshore-rules: class=CLASS, or start the server with --data-class CLASS",
 } as const;
 
 /**
