@@ -86,7 +86,7 @@ try {
     join(project, "package.json"),
     JSON.stringify({ name: "empty", version: "1.0.0", private: true, type: "module" }),
   );
-  // The samples are left out: they bring 118 MB of WebAssembly runtime, and only the demo needs them.
+  // The samples are left out: they bring the WebAssembly runtime, and only the demo needs them.
   const installed = packages.filter(({ manifest }) => manifest.name !== "@longshore/samples");
   count(
     "the tarballs install into an empty project",

@@ -65,7 +65,7 @@ export function entryIn(entry: KvEntry | null): Signed<DirectoryEntry> | undefin
 const mostTries = 8;
 
 /** The access to a bucket that writing a record needs. */
-export type Records = Pick<KV, "get" | "put">;
+export type RecordAccess = Pick<KV, "get" | "put">;
 
 /** Whether something was written, or lies there as it was given. */
 export type Written = "published" | "unchanged";
@@ -77,7 +77,7 @@ export type Written = "published" | "unchanged";
  * @param next Undefined where nothing is to be written. Throws where the record must stay.
  */
 async function putOver(
-  endpoints: Records,
+  endpoints: RecordAccess,
   key: string,
   next: (there: KvEntry | null) => unknown,
 ): Promise<Written> {
@@ -137,7 +137,7 @@ function sameJson(a: unknown, b: unknown): boolean {
  * Writes an endpoint, or a newer entry of it. The description that its server gave when it joined stays. Throws `conflict` if the bucket has a later
  * serial: readers that saw it refuse older ones.
  */
-export async function publishEndpoint(endpoints: Records, record: DirectoryRecord): Promise<Written> {
+export async function publishEndpoint(endpoints: RecordAccess, record: DirectoryRecord): Promise<Written> {
   return putOver(endpoints, bucketKey(record.signed.body.id), (there) => nextEndpoint(there, record));
 }
 
@@ -181,7 +181,7 @@ function nextAlias(there: KvEntry | null, alias: Signed<AliasEntry>, given: Alia
  * Writes an alias that the operator signed, or a newer revision of it. Throws `invalid-input` for what is no alias, and `conflict`
  * if the bucket has a later revision or another alias of the same one: readers that saw it refuse others.
  */
-export async function publishAlias(endpoints: Records, alias: Signed<AliasEntry>): Promise<Written> {
+export async function publishAlias(endpoints: RecordAccess, alias: Signed<AliasEntry>): Promise<Written> {
   const given = aliasFrom(alias.body.alias, "the alias");
   return putOver(endpoints, aliasKey(given.name), (there) => nextAlias(there, alias, given));
 }

@@ -42,7 +42,7 @@ import {
   endpointsBucket,
   publishAlias,
   publishEndpoint,
-  type Records,
+  type RecordAccess,
   withdrawAlias,
   withdrawEndpoint,
 } from "./bucket.ts";
@@ -227,7 +227,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await publishEndpoint(endpoints, await recordOf("till", 1));
     // Between the look and the writing its server renews what it said.
     let renewals = 0;
-    const renewed: Records = {
+    const renewed: RecordAccess = {
       async get(name) {
         const there = await endpoints.get(name);
         if (renewals++ < 2) await endpoints.put(name, there!.value);
@@ -270,7 +270,7 @@ describe.runIf(there)("with a real nats-server", () => {
     await publishAlias(endpoints, await signed(2));
     // Two files were signed from the same revision.
     await expect(publishAlias(endpoints, await signed(2, "9"))).rejects.toMatchObject({ reason: "conflict" });
-    const slow: Records = {
+    const slow: RecordAccess = {
       async get(name) {
         const found = await endpoints.get(name);
         await publishAlias(endpoints, await signed(4));

@@ -274,7 +274,7 @@ export {
   type JoinRequest,
   joinRequestFrom,
   leaveRequestFrom,
-  type Membership,
+  type Registration,
   recordFrom,
   type Registry,
   remoteSource,

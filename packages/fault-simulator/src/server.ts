@@ -1,5 +1,5 @@
 import type { DirectoryEntry, Signed, Statement } from "@longshore/core";
-import { housekeepingCall, joinDirectory, type Membership, type Rollouts } from "@longshore/core/internal";
+import { housekeepingCall, joinDirectory, type Registration, type Rollouts } from "@longshore/core/internal";
 import type { Engine, ModelStore } from "@longshore/engine";
 import type { ServedRepository } from "@longshore/server";
 import { memoryFile } from "@longshore/testkit";
@@ -87,10 +87,10 @@ export async function startServer(
     repository,
   });
   const port = network.listen(machine, handler);
-  let membership: Membership | undefined;
+  let registration: Registration | undefined;
   const joining = (): void => {
     if (directoryAt === undefined || life.state === "draining") return;
-    membership = joinDirectory({
+    registration = joinDirectory({
       transport: network.transport(machine, directoryAt),
       clock,
       random,
@@ -131,8 +131,8 @@ export async function startServer(
     stop.abort();
     const over = after(clock, graceMs);
     const drained = life.drain();
-    if (membership) {
-      await Promise.race([membership[Symbol.asyncDispose]().then(() => after(clock, 2500)), over]);
+    if (registration) {
+      await Promise.race([registration[Symbol.asyncDispose]().then(() => after(clock, 2500)), over]);
     }
     await Promise.race([drained, over]);
     // Replies on their way to callers get the time to leave.

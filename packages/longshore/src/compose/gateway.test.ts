@@ -226,7 +226,7 @@ it("refuses requests without a data class, unless the operator stated one", asyn
   expect(await refused.json()).toMatchObject({
     reason: "policy-denied",
     error: expect.stringMatching(
-      /longshore-rules: class=CLASS, or start the gateway with --data-class/,
+      /longshore-rules: class=CLASS, or start the server with --data-class/,
     ) as string,
   });
   expect((await infer(strict.address, { "longshore-rules": "class=public" })).status).toBe(200);

@@ -13,7 +13,7 @@ import {
   housekeepingCall,
   joinDirectory,
   type JoinReply,
-  type Membership,
+  type Registration,
   randomId,
 } from "@longshore/core/internal";
 import { httpTransport, operatorRing } from "@longshore/nodejs";
@@ -118,7 +118,7 @@ export function joinAs(
   transport: Transport,
   joining: Joining,
   parts: DirectoryOpening,
-): Membership {
+): Registration {
   const { id, tier, zone, address } = joining;
   const { entry, answered } = options;
   const membership = joinDirectory({

@@ -1,5 +1,5 @@
 import type { Directory, Endpoint, LoadReport } from "@longshore/core";
-import type { DirectoryApi, JoinReply, Membership } from "@longshore/core/internal";
+import type { DirectoryApi, JoinReply, Registration } from "@longshore/core/internal";
 import type { PackageShelf, ServedRepository } from "@longshore/server";
 
 /** The endpoint to put on the network. */
@@ -11,8 +11,8 @@ export interface OnlineEndpoint {
   readonly packages?: PackageShelf;
   /** Models that are not to be offered yet. */
   readonly pending?: ReadonlySet<string>;
-  /** Told of the membership of a directory, and of each other answer of its directory server. */
-  joined?(membership: Membership): void;
+  /** Told of the registration of a directory, and of each other answer of its directory server. */
+  joined?(registration: Registration): void;
   answered?(reply: JoinReply): void;
   /** Endpoints that join this server, for others to read. */
   readonly joins?: DirectoryApi;

@@ -11,7 +11,7 @@ import {
   type Tier,
   type ZoneId,
 } from "@longshore/core";
-import { type Membership, openRollouts, rolloutEndpoint } from "@longshore/core/internal";
+import { type Registration, openRollouts, rolloutEndpoint } from "@longshore/core/internal";
 import { messageLimits } from "./message-limits.ts";
 import { quickSha256, sharedFolder, systemClock, systemRandom } from "@longshore/nodejs";
 import {
@@ -272,13 +272,13 @@ export async function putOnline<T extends OnlineEndpoint>(
     });
     unlisten = () => listeners.close(0);
     let closed: Promise<void> | undefined;
-    let membership: Membership | undefined;
+    let registration: Registration | undefined;
     const { join } = options;
     const joining = join && { id, tier, zone, served, address: reachable(join, listeners.address) };
     const joinOnce = (): void => {
-      if (!joining || !directoryServer || membership || life.state === "draining") return;
-      membership = joinAs(join, directoryServer, joining, { clock, random, observer });
-      served.joined?.(membership);
+      if (!joining || !directoryServer || registration || life.state === "draining") return;
+      registration = joinAs(join, directoryServer, joining, { clock, random, observer });
+      served.joined?.(registration);
     };
     const ready = (): void => {
       life.ready();
@@ -297,7 +297,7 @@ export async function putOnline<T extends OnlineEndpoint>(
       served.stop?.();
       listeners.drain();
       const drained = life.drain();
-      if (membership) await leave(membership, clock, over);
+      if (registration) await leave(registration, clock, over);
       const sent = drained.then(() => listeners.sent());
       await Promise.race([Promise.all([sent, after(lingerMs)]), over]);
       await listeners.close(Math.max(0, Math.min(1000, endMs - clock.nowMs())));

@@ -1,6 +1,6 @@
 import type { DataClass, Directory, Endpoint } from "@longshore/core";
 import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
-import { type DirectoryApi, type JoinReply, type Membership, ratesOf } from "@longshore/core/internal";
+import { type DirectoryApi, type JoinReply, type Registration, ratesOf } from "@longshore/core/internal";
 import { type Engine, type ModelStore, onProcessor } from "@longshore/engine";
 import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
 import type { DirectoryOpening } from "./directory.ts";
@@ -98,14 +98,14 @@ function servedEngine(
   parts: OnlineParts,
 ): OnlineEndpoint & { readonly engine: Engine } {
   const { id, tier, zone, clock, observer, identity, report, answers } = parts;
-  let membership: Membership | undefined;
+  let registration: Registration | undefined;
   const pull =
     options.pull &&
     openPull(options.pull, {
       ...parts,
       report,
       changed() {
-        membership?.renew();
+        registration?.renew();
         void missing.look();
       },
     });
@@ -177,7 +177,7 @@ function servedEngine(
     ...(pull
       ? {
           pending: pull.pending,
-          joined: (one: Membership) => void (membership = one),
+          joined: (one: Registration) => void (registration = one),
           // The models that the operator's entry names, besides those of the start.
           answered({ packages }: JoinReply) {
             void told?.save(packages);

@@ -5,7 +5,7 @@ import type { Artifact, ModelSource } from "@longshore/engine";
 import { countNodes, onnxSource } from "@longshore/graph";
 import { builtFile, sha256, type ThreadData } from "@longshore/nodejs";
 import { endMessage, type GraphAnswer, type GraphQuestion, type GraphRequest } from "./graph-message.ts";
-import { type MakeWhole, besideModel, outsideOf, wholeOf } from "./whole-models.ts";
+import { type MakeWhole, besideModel, outsideFilesOf, wholeOf } from "./whole-models.ts";
 
 /*
  * Reading, cutting and writing a model file of 100 MB takes some hundred milliseconds, and so does the analysis of a graph of
@@ -307,7 +307,7 @@ export function graphThread(niceness = 0, smallBytes: number = defaultSmallBytes
       });
     let answer: GraphAnswer;
     if (isSmall(bytes)) {
-      const beside = await besideModel(outsideOf(bytes), byteLength, read);
+      const beside = await besideModel(outsideFilesOf(bytes), byteLength, read);
       const besideBytes = [...beside.values()].reduce((sum, one) => sum + one.byteLength, 0);
       if (byteLength + besideBytes < smallBytes) return wholeOf(bytes, beside);
       answer = await ask(bytes, beside);

@@ -11,7 +11,7 @@ import type { Artifact } from "@longshore/engine";
 import { onnxSource } from "@longshore/graph";
 import type { ThreadData } from "@longshore/nodejs";
 import { endMessage, type GraphAnswer, type GraphRequest } from "./graph-message.ts";
-import { outsideOf, wholeOf } from "./whole-models.ts";
+import { outsideFilesOf, wholeOf } from "./whole-models.ts";
 
 if (!parentPort) throw new Error("this file is started by graphThread, as a worker thread");
 const port = parentPort;
@@ -30,7 +30,7 @@ const call = housekeepingCall("graph");
 class Unknown extends Error {}
 
 function whole(bytes: Uint8Array, beside: ReadonlyMap<string, Uint8Array> | undefined): GraphAnswer {
-  const files = beside ? [] : outsideOf(bytes);
+  const files = beside ? [] : outsideFilesOf(bytes);
   if (files.length > 0) return { kind: "beside", files, bytes };
   const made = wholeOf(bytes, beside ?? new Map());
   return made === bytes ? { kind: "same", bytes } : { kind: "file", digest: "", bytes: made };

@@ -24,7 +24,7 @@ function hasMark(bytes: Uint8Array, mark: string): boolean {
 }
 
 /** Files beside a model in which it keeps weights, relative to its folder. Throws as `readModel`. */
-export function outsideOf(bytes: Uint8Array): readonly string[] {
+export function outsideFilesOf(bytes: Uint8Array): readonly string[] {
   return hasMark(bytes, marks.outside) ? outsideFiles(bytes) : [];
 }
 
@@ -48,7 +48,7 @@ export type MakeWhole = (
 
 /** Makes a model whole on the calling thread. */
 export const wholeModel: MakeWhole = async (bytes, read) =>
-  wholeOf(bytes, await besideModel(outsideOf(bytes), bytes.byteLength, read));
+  wholeOf(bytes, await besideModel(outsideFilesOf(bytes), bytes.byteLength, read));
 
 /** Reads the files beside a model of `modelBytes` that it needs. Throws as `MakeWhole`. */
 export async function besideModel(

@@ -1,7 +1,7 @@
 import { httpWatch, type HttpWatch, type WatchedMessage } from "./http-watch.ts";
 
 /** One request with its answer, as they passed. Times in milliseconds on the clock. */
-export interface WatchedExchange {
+export interface ObservedExchange {
   readonly client: string;
   readonly method: string;
   readonly path: string;
@@ -24,7 +24,7 @@ export interface ExchangeWatch {
 /** Told of exchanges, and of how many are under way. */
 export interface ExchangeSink {
   began(message: WatchedMessage): void;
-  ended(exchange: WatchedExchange): void;
+  ended(exchange: ObservedExchange): void;
   /** A request to which no answer came. */
   broke(message: WatchedMessage): void;
 }

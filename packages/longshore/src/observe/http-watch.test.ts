@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exchangeWatch, type WatchedExchange } from "./exchange-watch.ts";
+import { exchangeWatch, type ObservedExchange } from "./exchange-watch.ts";
 import { httpWatch, type WatchedMessage } from "./http-watch.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -40,11 +40,11 @@ describe("watching HTTP/1.1", () => {
     const sizes = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(sizes, sizes, (upSizes, downSizes) => {
-        const ended: WatchedExchange[] = [];
+        const ended: ObservedExchange[] = [];
         let broke = 0;
         const sink = {
           began: () => undefined,
-          ended: (one: WatchedExchange) => ended.push(one),
+          ended: (one: ObservedExchange) => ended.push(one),
           broke: () => broke++,
         };
         const watch = exchangeWatch("client", sink);

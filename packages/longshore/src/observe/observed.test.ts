@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { constantTrace, plainModel } from "@longshore/lab";
-import type { WatchedExchange } from "./exchange-watch.ts";
+import type { ObservedExchange } from "./exchange-watch.ts";
 import { figuresOf, observed } from "./observed.ts";
 import { whatIfText } from "./report.ts";
 import { whatIf } from "./what-if.ts";
 
 const path = "/v2/models/m/versions/1/infer?x=1";
 
-function exchange(change: Partial<WatchedExchange> & { readonly atMs: number }): WatchedExchange {
+function exchange(change: Partial<ObservedExchange> & { readonly atMs: number }): ObservedExchange {
   const { atMs } = change;
   return {
     client: "10.0.0.1",

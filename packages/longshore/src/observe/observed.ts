@@ -1,5 +1,5 @@
 import { sortedQuantile } from "@longshore/lab";
-import type { WatchedExchange } from "./exchange-watch.ts";
+import type { ObservedExchange } from "./exchange-watch.ts";
 
 /** One inference that passed. Times in milliseconds. */
 export interface ObservedRow {
@@ -46,7 +46,7 @@ export interface FiguresOfModel {
 export interface Observed {
   /** An inference is on its way. */
   began(path: string): void;
-  ended(exchange: WatchedExchange): void;
+  ended(exchange: ObservedExchange): void;
   /** No answer came. */
   broke(path: string, nowMs: number): void;
   models(): readonly ObservedModel[];

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 const wasmVersion = "1.30.0";
 
 /** Error text if the WebAssembly runtime is requested without its package. */
-export const addWasm: string = `the package onnxruntime-web is not installed; add it with: npm install onnxruntime-web@${wasmVersion} (118 MB)`;
+export const addWasm: string = `the package onnxruntime-web is not installed; add it with: npm install onnxruntime-web@${wasmVersion} (139 MB)`;
 
 /**
  * Whether the optional package of the WebAssembly runtime is installed beside this one.

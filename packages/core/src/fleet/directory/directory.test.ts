@@ -12,7 +12,7 @@ import type { Handler } from "../../wire/transport/index.ts";
 import { sign, type Signed } from "../signed/index.ts";
 import { createDirectory } from "./directory.ts";
 import { type DirectoryRecord, type DirectoryEntry, entryFrom, entryJson, recordFrom } from "./entry.ts";
-import { joinDirectory, type Membership } from "./join.ts";
+import { joinDirectory, type Registration } from "./join.ts";
 import { memorySource } from "./memory-source.ts";
 import { narrowed } from "./narrow.ts";
 import { createRegistry, type Registry, type RegistryParts } from "./registry.ts";
@@ -758,7 +758,7 @@ describe("a registry", () => {
     };
     const transport = memoryTransport(handler, { clock });
     const parts = { transport, clock, random: seededRandom(5), name: "http://directory" };
-    const join = (id: string): Membership => {
+    const join = (id: string): Registration => {
       const statement = { address: "http://127.0.0.1:9" };
       return joinDirectory({
         ...parts,
@@ -884,7 +884,7 @@ describe("joinDirectory", () => {
         return { [Symbol.dispose]: () => void lost.delete(own) };
       };
       const transport = memoryTransport(handler, { clock });
-      const join = (id: string, at: number): Membership =>
+      const join = (id: string, at: number): Registration =>
         joinDirectory({
           transport: noticed ? { ...transport, watchLost } : transport,
           clock,

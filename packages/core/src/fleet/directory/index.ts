@@ -10,7 +10,7 @@ export {
 } from "./entry.ts";
 export { askJson } from "./exchange.ts";
 export { type JoinReply, type JoinRequest, joinRequestFrom, leaveRequestFrom } from "./join-json.ts";
-export { joinDirectory, type Membership } from "./join.ts";
+export { joinDirectory, type Registration } from "./join.ts";
 export { memorySource, type MemorySource } from "./memory-source.ts";
 export { createRegistry, type DirectoryApi, type Registry } from "./registry.ts";
 export { remoteSource } from "./remote-source.ts";

@@ -20,8 +20,8 @@ export interface JoinParts extends AskParts {
   readonly answered?: (reply: JoinReply) => void;
 }
 
-/** An endpoint's membership of a directory. */
-export interface Membership extends AsyncDisposable {
+/** The registration of an endpoint in a directory, which it renews. */
+export interface Registration extends AsyncDisposable {
   /** Renews now instead of at the next interval, because something changed. */
   renew(): void;
 }
@@ -43,7 +43,7 @@ const noticeMs = 400;
  * synchronise. If the directory is unreachable it retries after 0.5 s, then ever more slowly, up to a third of a lease. Where the transport
  * tells that the directory closed its connection, as it does when its process ends, it joins again at once. Disposing leaves.
  */
-export function joinDirectory(parts: JoinParts): Membership {
+export function joinDirectory(parts: JoinParts): Registration {
   const { clock, random, observer, id, name } = parts;
   let closed = false;
   let timer: Disposable | undefined;
