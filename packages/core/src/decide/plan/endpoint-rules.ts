@@ -1,4 +1,5 @@
 import { demandedRank, type EndpointId, trustLevels } from "../../words/base/index.ts";
+import type { EndpointInfo } from "../../wire/endpoint/index.ts";
 import { dataClassRule } from "./filter/data-class.ts";
 import { loopRemoves } from "./filter/loop.ts";
 import { onlyRemoves } from "./filter/only.ts";
@@ -37,13 +38,17 @@ export function endpointRules(
   const { routes } = model;
   const { endpoints, policy } = view;
   const { path, exclude, sequence, rules, limits } = request;
-  const { prefer } = limits;
+  const { only, prefer } = limits;
   const leastRank = demandedRank(rules.leastTrust);
   const zoneRemoved = routes.zoneSets.map((zones) => zoneRemoves(zones, rules.zones, false));
   const own = endpoints.index.get(view.self) ?? -1;
   const answers: (string | undefined)[] = [];
   const anyExcluded = exclude.size > 0;
   const anyPath = path.length > 0;
+  // The description of an endpoint is read only where a rule needs it: it lies elsewhere in memory for each of them.
+  const anyNamed = only !== undefined || prefer !== undefined;
+  const isNotNamed = (info: EndpointInfo | undefined): boolean =>
+    onlyRemoves(limits, info) || (prefer !== undefined && (info === undefined || !isOnly(prefer, info)));
   const classSetCount = options.classSets.length;
   const idOf = (endpoint: number): EndpointId => endpoints.ids[endpoint] ?? "";
   return {
@@ -52,9 +57,7 @@ export function endpointRules(
       if (down !== undefined || anyExcluded) {
         if (unavailableRemoves(down, idOf(endpoint), exclude)) return unavailable;
       }
-      const info = endpoints.infos[endpoint];
-      if (onlyRemoves(limits, info)) return onlyFilter;
-      if (prefer !== undefined && (info === undefined || !isOnly(prefer, info))) return onlyFilter;
+      if (anyNamed && isNotNamed(endpoints.infos[endpoint])) return onlyFilter;
       if (endpoint === own) return loop;
       if (anyPath || routes.forwards[route] === 1) {
         if (loopRemoves(routes.paths[route] ?? [], path, view.self)) return loop;
@@ -63,10 +66,11 @@ export function endpointRules(
         const keeps = endpoints.infos[endpoint]?.state ?? "none";
         if (stateRemoves(sequence, idOf(endpoint), keeps)) return state;
       }
+      const badZone = zoneRemoved[routes.zoneSet[route] ?? 0] !== false;
+      if (!badZone && !trustRemoves(routes.trustRank[route] ?? 0, leastRank)) return -1;
       // On the caller's own machine the data is already there, so neither zone nor trust is a question.
-      if (info?.sameDevice) return -1;
-      if (zoneRemoved[routes.zoneSet[route] ?? 0] !== false) return zone;
-      return trustRemoves(routes.trustRank[route] ?? 0, leastRank) ? trust : -1;
+      if (endpoints.infos[endpoint]?.sameDevice) return -1;
+      return badZone ? zone : trust;
     },
     forbids(route, endpoint, classSet) {
       const shared = policy.ignoresEndpoint === true;
