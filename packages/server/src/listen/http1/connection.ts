@@ -22,7 +22,7 @@ import { endPlainly } from "../not-served.ts";
 import { type PlainHead, PlainHeads } from "./plain-head.ts";
 import { alignedCopy, ownCopy, whenLeft } from "./release.ts";
 import { codedReply } from "../reply-coding.ts";
-import { replyHead } from "./reply-head.ts";
+import { lastLine, replyHead } from "./reply-head.ts";
 
 /*
  * Node.js reads HTTP for all uses: any message that is allowed, in pieces of any size, as streams of events. Clients of
@@ -46,6 +46,8 @@ export interface SharedParts extends Http1Parts {
   /** Memory for bodies that are kept while they arrive. */
   readonly spare: SpareMemory;
   readonly date: () => string;
+  /** The lines of a reply that is not the last. */
+  readonly stays: string;
 }
 
 const ignored = (): void => undefined;
@@ -343,7 +345,8 @@ export class Http1Connection implements ReadBuffers {
   }
 
   #headLines(reply: WireResponse, length: string, last: boolean): string {
-    return replyHead(reply, length + this.#parts.date(), last ? undefined : this.#parts.options.keepAliveMs);
+    const { date, stays } = this.#parts;
+    return replyHead(reply, length + date() + (last ? lastLine : stays));
   }
 
   #write(reply: WireResponse, body: WholeBody, last: boolean): void {

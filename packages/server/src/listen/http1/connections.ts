@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { type ConnectionAdmission, readMemoryBytes } from "@longshore/core/internal";
 import { SpareMemory } from "./kept-memory.ts";
 import { Http1Connection, type Http1Parts, type SharedParts } from "./connection.ts";
-import { dateLine } from "./reply-head.ts";
+import { dateLine, keepAliveLines } from "./reply-head.ts";
 
 /** The connections of a listener that are read here. */
 export interface Http1Connections {
@@ -19,6 +19,7 @@ export function http1Connections(parts: Http1Parts): Http1Connections {
     memory: Buffer.allocUnsafeSlow(readMemoryBytes),
     spare: new SpareMemory(),
     date: dateLine(parts.options.clock),
+    stays: keepAliveLines(parts.options.keepAliveMs),
   };
   return {
     take(accepted, admission) {

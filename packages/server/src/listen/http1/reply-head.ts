@@ -18,26 +18,25 @@ export function dateLine(clock: Clock): () => string {
   };
 }
 
+/** The lines for a connection that ends with this reply. */
+export const lastLine = "connection: close\r\n";
+
+/** The lines for a connection that waits so long for the next request. */
+export function keepAliveLines(keepAliveMs: number): string {
+  return `connection: keep-alive\r\nkeep-alive: timeout=${Math.floor(keepAliveMs / 1000)}\r\n`;
+}
+
 /**
  * The head of a reply, its empty line included, in Latin-1. Throws for a header that cannot be sent.
  *
  * @param lines More lines, each with its end.
- * @param keepAliveMs How long the connection waits for the next request; undefined: this reply is the last.
  */
-export function replyHead(
-  { status, headers }: WireResponse,
-  lines: string,
-  keepAliveMs: number | undefined,
-): string {
+export function replyHead({ status, headers }: WireResponse, lines: string): string {
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
   for (const name in headers) {
     const value = headers[name] ?? "";
     if (badValue.test(value)) throw new Error(`header ${name} cannot be sent`);
     text += `${name}: ${value}\r\n`;
   }
-  const stays =
-    keepAliveMs === undefined
-      ? "close"
-      : `keep-alive\r\nkeep-alive: timeout=${Math.floor(keepAliveMs / 1000)}`;
-  return `${text}${lines}connection: ${stays}\r\n\r\n`;
+  return `${text}${lines}\r\n`;
 }
