@@ -25,25 +25,28 @@ function demandSomebody(identity: Identity): void {
  * model that the sender may not see gets the same error as a missing one. Throws what `parseRoute` throws, `unauthenticated`,
  * `not-permitted`, `unknown-route` and `unknown-model`.
  */
-export function createGate(): (identity: Identity, request: WireRequest) => Parsed {
+export function createGate(): (identity: Identity, request: WireRequest) => Target {
   const parse = knownRoutes();
   return (identity, request) => admit(identity, request, parse);
 }
 
-type Parsed = ReturnType<typeof parseRoute>;
+/** The route of a request, and the right to it. */
+interface Target extends ReturnType<typeof parseRoute> {
+  readonly right: RouteAccess["right"];
+}
 
 /** Paths whose rights are remembered: clients use few paths, again and again. */
 const mostPaths = 256;
 /** Longer paths are not remembered. */
 const longestPath = 256;
 
-/** A `parseRoute` that caches the routes of inferences. */
-function knownRoutes(): typeof parseRoute {
-  const known = new Map<string, Parsed>();
+/** Parses a target, and remembers those of inferences. */
+function knownRoutes(): typeof parsedTarget {
+  const known = new Map<string, Target>();
   return (method, target) => {
     const found = method === "POST" ? known.get(target) : undefined;
     if (found) return found;
-    const parsed = parseRoute(method, target);
+    const parsed = parsedTarget(method, target);
     if (parsed.route.kind !== "infer" || target.length > longestPath) return parsed;
     const [oldest] = known.keys();
     if (known.size >= mostPaths && oldest !== undefined) known.delete(oldest);
@@ -52,17 +55,21 @@ function knownRoutes(): typeof parseRoute {
   };
 }
 
-function admit(identity: Identity, request: WireRequest, parse: typeof parseRoute): Parsed {
-  let parsed: Parsed;
+function parsedTarget(method: string, target: string): Target {
+  const { route, query } = parseRoute(method, target);
+  return { route, query, right: rightFor(route) };
+}
+
+function admit(identity: Identity, request: WireRequest, parse: typeof parsedTarget): Target {
+  let parsed: Target;
   try {
     parsed = parse(request.method, request.path);
   } catch (thrown) {
     demandSomebody(identity);
     throw thrown;
   }
-  const { route } = parsed;
+  const { route, right } = parsed;
   const { surface } = routeAccess[route.kind];
-  const right = rightFor(route);
   if (right !== "none") demandSomebody(identity);
   if (surface !== "all" && request.surfaces?.includes(surface) === false) {
     throw new LongshoreError("unknown-route", "admission", "there is nothing at this path");

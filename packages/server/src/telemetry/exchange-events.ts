@@ -93,15 +93,20 @@ export class ExchangeEvents {
     const traced = telemetry.tracing.begin(traceFromHeaders(this.#request.headers), model);
     const { trace, recorded, parentSpanId } = traced;
     const startedMs = this.#startedMs;
-    observer.record({
+    // Optional fields are assigned one by one, here and below, since spreading them is slow and this runs for every small request.
+    const event: Writable<Extract<LongshoreEvent, { kind: "exchange-began" }>> = {
       kind: "exchange-began",
       atMs: startedMs,
       callId,
       route: route?.kind ?? "unknown",
       tenant: call.tenant,
-      ...(recorded && trace ? { trace, wire: wireOf(this.#request) } : {}),
-      ...(parentSpanId === undefined ? {} : { parentSpanId }),
-    });
+    };
+    if (recorded && trace) {
+      event.trace = trace;
+      event.wire = wireOf(this.#request);
+    }
+    if (parentSpanId !== undefined) event.parentSpanId = parentSpanId;
+    observer.record(event);
     if (recorded) {
       const atMs = clock.nowMs();
       const tookMs = atMs - startedMs;
@@ -258,7 +263,6 @@ export class InferenceEvents {
     const { name: model, version } = this.#description;
     const answersTookMs = this.#answersTookMs;
     const atMs = clock.nowMs();
-    // Assigned below, since properties after a spread are defined slowly, and this runs for every small request.
     const event: Writable<Extract<LongshoreEvent, { kind: "inference-ended" }>> = {
       kind: "inference-ended",
       atMs,

@@ -36,6 +36,8 @@ export interface Tracing {
   begin(incoming: TraceContext | undefined, model: string | undefined): Traced;
 }
 
+const untraced: Traced = { recorded: false };
+
 /** Models with settings of their own; more are not kept. */
 const maxModels = 1024;
 
@@ -80,7 +82,7 @@ export function createTracing(random: Random, initial: Partial<TraceSettings> = 
     change,
     begin(incoming, model) {
       const found = settings(model);
-      const passedOn = { recorded: false, ...(incoming ? { trace: incoming } : {}) };
+      const passedOn: Traced = incoming ? { recorded: false, trace: incoming } : untraced;
       if (found.level === "OFF") return passedOn;
       const sampled = incoming ? incoming.sampled : chosen(model, found);
       // The spans of a request that is not sampled are not recorded: its incoming context goes on as it is.
