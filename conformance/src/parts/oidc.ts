@@ -39,7 +39,7 @@ interface World {
   readonly server: RunningPeer;
   /** Stated by its name alone. */
   readonly plain: Issuer;
-  /** Whose keys are read again after a second. */
+  /** The server reads its keys again after a second. */
   readonly rotating: Issuer;
   readonly keys: readonly [first: Key, second: Key];
 }

@@ -19,8 +19,9 @@ import { reshaped } from "./values.ts";
 import { type Wiring, wiringOf } from "./wiring.ts";
 
 /**
- * An answer of the model of a step that was given before, of an equal one under way, or of `run`, in memory of the caller's.
- * `run` gets the call of the run, which others may wait for when this one is gone.
+ * Answers a request to the model of a step from the response cache: with a kept answer, with the answer of an equal request under way, or by
+ * `run`. The caller owns the memory of the answer. `run` gets a call of its own, because other requests may wait for the run after the first
+ * caller is gone.
  */
 export type AskKept = (
   request: InferenceRequest,
@@ -30,7 +31,7 @@ export type AskKept = (
 
 /** The parts of a run of a model step. */
 export interface ModelStepParts {
-  /** Absent: nothing is kept. */
+  /** The response cache. Absent: nothing is kept. */
   readonly kept: AskKept | undefined;
   readonly program: Program;
   readonly lease: GraphLease;
@@ -98,8 +99,8 @@ type Ask = (
 ) => Promise<StepOutcome>;
 
 /**
- * How to look up kept answers of a step's model; undefined if none are kept. A request to the model itself finds the same ones,
- * so tensors have the names and shapes here that its callers see.
+ * Looks up kept answers of a step's model; undefined if none are kept. A request to the model itself finds the same answers, so tensors
+ * have the names and shapes here that callers of the model see.
  */
 function askFor(action: ModelAction, parts: ModelStepParts): Ask | undefined {
   const { step, from, to } = action;

@@ -25,7 +25,7 @@ export interface PickMetrics {
   spilled(): void;
   /** A request came for a model that is there, or that no server has yet. */
   arrived(model: string): void;
-  /** Takes in what endpoints answered. */
+  /** Counts the runs that endpoints report. */
   readonly observer: Observer;
   /** The page in the form that an `accept` header asks for. */
   page(accept: string | undefined): { readonly type: string; readonly bytes: Uint8Array };

@@ -25,8 +25,8 @@ export interface Guarded {
  *
  * The objective decides when the back-up starts. For latency, `weighTry` weighs the try by the record of its endpoint. For the chance to meet
  * the deadline, the back-up starts in time for it, whatever it costs. For energy or cost it starts no earlier than that. Neither run can start before
- * the local head is done, so `head`, its share of the completion, is subtracted first and added again. A slow head comes with a slow rest,
- * as everywhere in beliefs.
+ * the local head is done, so `head`, its share of the completion, is subtracted first and added again. A slow head comes with a slow rest:
+ * beliefs add up by quantile (see `Estimate`).
  */
 export function guardedValues(
   { scratch, view, goal, remainingMs }: PlanInputs,
@@ -77,7 +77,7 @@ export function guardedValues(
 
 /**
  * Expected loss of a try. Where staying is at least as good at every quantile and delays nobody, a second run gains only because it is a
- * second draw of the same device. That is no reason to send, so the answer from afar counts alone.
+ * second draw of the same device. That is no reason to send, so the remote answer counts alone.
  */
 function triedMs(
   { expectedMs, stayMs }: WeighedTry,
@@ -93,8 +93,8 @@ function triedMs(
 }
 
 /**
- * Whether a local back-up can keep the deadline of any remote try, so that the try need not meet it alone. Only where the objective is energy
- * or cost. A required share of met deadlines counts without back-ups, and limits on energy or cost may not allow both runs.
+ * Whether a local back-up can keep the deadline of any remote try, so that the try need not meet it alone. It counts only if the objective is
+ * energy or cost. A required share of met deadlines counts without back-ups, and limits on energy or cost may not allow both runs.
  */
 export function keepsDeadline(
   { goal, request, remainingMs }: PlanInputs,

@@ -21,12 +21,12 @@ const usualReading = readingOf(0.5);
  * Milliseconds of work per byte of a body at either end: out of the kernel, through HTTP, into tensors. It decides between cuts with equal
  * work whose crossings differ by megabytes. (Body of 4.9 MB: 6 to 8 ms on a server's main thread.)
  */
-const handlingMs = 1.3e-6;
+const handlingMsPerByte = 1.3e-6;
 /**
  * Milliseconds of work per decoded byte at a server, besides decoding: each request needs fresh memory, which is collected later. An
  * unencoded body runs from the memory that it was read into. (3.2 MB: 5 ms of its collecting threads, and some of its main thread.)
  */
-const decodedMs = 2.5e-6;
+const decodedMsPerByte = 2.5e-6;
 
 /** The stages that a candidate elsewhere usually occupies: work and bytes, without queues and link delays. */
 export function stagesThere(
@@ -49,9 +49,9 @@ export function stagesThere(
         readBelief(beliefs, rows, at, usualReading),
     );
   const row = route * cells.count + group.cell;
-  const handledMs = ((options.sentBytes[option] ?? 0) + reply.bytes) * handlingMs;
+  const handledMs = ((options.sentBytes[option] ?? 0) + reply.bytes) * handlingMsPerByte;
   const isCoded = (options.codecMask[option] ?? 0) !== 0;
-  const freshMs = isCoded ? (choice.bucket.rawBytes[group.from] ?? 0) * decodedMs : 0;
+  const freshMs = isCoded ? (choice.bucket.rawBytes[group.from] ?? 0) * decodedMsPerByte : 0;
   const serviceMs = readBelief(cells.service, model.routes.count * cells.count, row, meanReading);
   return {
     deviceMs: (options.fixedMeanMs[option] ?? 0) - group.waitMs + handledMs * (choice.slowness || 1),

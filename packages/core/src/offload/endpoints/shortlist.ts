@@ -1,6 +1,6 @@
 /**
- * Chooses which of very many copies a decision considers: those where the request is expected to end first, by the rough numbers of the
- * board, and a few random others.
+ * Chooses which of very many endpoints a decision considers: those where the request is expected to end first, by the rough numbers of the
+ * board (`board.ts`, a row of numbers for each endpoint), and a few random others.
  *
  * A decision prices an endpoint in about a microsecond and explains it in another, so it cannot consider all of ten thousand. A random few
  * dozen (Mitzenmacher 2001, "The power of two choices in randomized load balancing") is quick and nearly as good in the mean, but the

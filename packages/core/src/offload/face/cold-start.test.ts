@@ -112,7 +112,7 @@ describe("a server that has to load the requested model", () => {
     expect(answers.map(({ where }) => where).slice(first)).toEqual(Array(20 - first).fill("edge"));
     // 2 s are eight requests.
     expect(first).toBeLessThan(11);
-    // Whom nobody waits for is asked once in vain.
+    // An endpoint that no request waits for is polled once in vain.
     expect([asked.prepares, asked.runs]).toEqual([1, 1 + 20 - first]);
     // Only the first has waited for it.
     expect(Math.max(...answers.slice(1).map(({ tookMs }) => tookMs))).toBeLessThan(1.5 * runMs);

@@ -78,7 +78,7 @@ interface Dialled {
   closed: boolean;
   /** It offers and describes nothing any more. */
   forgets: boolean;
-  /** What it answers to each request. */
+  /** Its answer to each request. */
   refuses: LongshoreError | undefined;
 }
 

@@ -379,7 +379,7 @@ describe("offloadEndpoint", () => {
     [{ minAgreementRatio: 1 }, undefined, "latency;agreement=1"],
     [{ minAgreementRatio: 1, objective: "p95" }, "cost", "cost;agreement=1"],
     [{ objective: "p95" }, undefined, "p95"],
-    // Whose energy it is has no part in what others make small.
+    // The energy of this device is no part of the objective at other endpoints.
     [undefined, "mean=1,energy=2", undefined],
   ])("with defaults %o, a goal of %s is passed on as %s", async (defaults, came, sent) => {
     const clock = virtualClock();

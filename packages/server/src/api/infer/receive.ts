@@ -214,7 +214,7 @@ async function receiveHead(
   const pause = pauseOf(api, incoming);
   let arriving: Arriving | undefined;
   const check = checkOf(api, incoming);
-  // Whatever throws comes before it or within `try`.
+  // Each call that may throw comes before it or within `try`.
   const held = budget.reserve(Math.min(length, ahead));
   const kept = keptBody(body, length, {
     maxKeptBytes,
