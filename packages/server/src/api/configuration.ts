@@ -13,7 +13,7 @@ import {
 import type { ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { isPipeline, platform } from "./metadata.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { Api, IncomingRequest, Served, ServerState } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /**
@@ -200,7 +200,7 @@ export async function fullConfiguration(
 
 /** `GET v2/models/{m}[/versions/{v}]/config`. */
 export async function modelConfiguration(
-  api: Api,
+  api: Served & ServerState,
   route: ModelAddress,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -38,10 +38,12 @@ import { explain, modelOffers } from "./offers.ts";
 import { sequenceStanding } from "./sequence-standing.ts";
 import {
   type Api,
-  type IncomingRequest,
   completeParts,
   type HandlerParts,
+  type IncomingRequest,
+  type Served,
   type ServerHealth,
+  type ServerState,
 } from "./parts.ts";
 import { prepare } from "./prepare.ts";
 import { packageFile, packageManifest } from "./package.ts";
@@ -76,7 +78,7 @@ async function probed(incoming: IncomingRequest): Promise<WireResponse> {
  * may see.
  */
 async function statistics(
-  api: Api,
+  api: Served,
   route: Route & { kind: "stats" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -180,7 +182,7 @@ const loadingRetryMs = 1000;
  * While models are being loaded, one that is not here may come: `starting` instead of `unknown-model`. The same is said of a model that
  * the sender does not see.
  */
-function whileLoading({ health: { life } }: Api, error: LongshoreError): LongshoreError {
+function whileLoading({ health: { life } }: ServerState, error: LongshoreError): LongshoreError {
   const { reason, stage } = error;
   if (!life.loading || (reason !== "unknown-model" && reason !== "unknown-version")) return error;
   const message = "the server is starting: not all of its models are loaded yet";
@@ -188,7 +190,7 @@ function whileLoading({ health: { life } }: Api, error: LongshoreError): Longsho
 }
 
 function failure(
-  api: Api,
+  api: Served & ServerState,
   thrown: unknown,
   call: Call,
   path: string,

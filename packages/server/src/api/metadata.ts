@@ -1,7 +1,7 @@
 import type { ModelDescription, ModelKnowledge, PortSpec, WireResponse } from "@longshore/core";
 import { isForeignDigest, type ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { Api, IncomingRequest, Served, ServerState } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /** Extensions of the protocol that this server has, as `GET v2` lists them. */
@@ -50,7 +50,7 @@ function toldPlatform({ description, configuration }: ModelKnowledge): string {
 }
 
 async function versionsOf(
-  api: Api,
+  api: ServerState,
   { name, version }: ModelDescription,
   incoming: IncomingRequest,
 ): Promise<readonly string[]> {
@@ -61,7 +61,7 @@ async function versionsOf(
 
 /** `GET v2/models/{m}[/versions/{v}]`. */
 export async function modelMetadata(
-  api: Api,
+  api: Served & ServerState,
   route: ModelAddress,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -81,7 +81,7 @@ export async function modelMetadata(
 
 /** `GET v2/models/{m}[/versions/{v}]/ready`. */
 export async function modelReady(
-  api: Api,
+  api: Served,
   route: ModelAddress,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -12,7 +12,7 @@ import { type Explanation, type ModelAddress, mostMissing, offerJson } from "@lo
 import { fullConfiguration } from "./configuration.ts";
 import { findModel, findVariant } from "./find-model.ts";
 import { arrivedCall } from "./infer/index.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { IncomingRequest, InferenceApi, Served, ServerState } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 /** The value of a key in a query; undefined if it is missing. Throws `invalid-input` if the value is not `what` or occurs twice. */
@@ -49,7 +49,7 @@ function featuresOf(query: URLSearchParams): Features | undefined {
  * out description and profile, `offers=0` the offers; `bytes`, `size` and `items` state the input's features.
  */
 export async function modelOffers(
-  api: Api,
+  api: Served & ServerState,
   route: ModelAddress,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -71,7 +71,11 @@ export async function modelOffers(
 }
 
 /** The knowledge about a model. A server that has the model's files adds the whole configuration, for gateways to show. */
-async function knowledgeJson(api: Api, knowledge: ModelKnowledge, call: Call): Promise<ModelKnowledge> {
+async function knowledgeJson(
+  api: ServerState,
+  knowledge: ModelKnowledge,
+  call: Call,
+): Promise<ModelKnowledge> {
   if (!api.models.repository?.configuration) return knowledge;
   return { ...knowledge, configuration: await fullConfiguration(api, knowledge, call) };
 }
@@ -90,7 +94,7 @@ function ownExplanation({ info }: Endpoint, knowledge: ModelKnowledge): Explanat
  * `size` and `items` state the input's features. A server that runs every request itself names itself.
  */
 export async function explain(
-  api: Api,
+  api: InferenceApi,
   route: ModelAddress,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -1,7 +1,7 @@
 import { type Call, LongshoreError, type WireBody, type WireResponse } from "@longshore/core";
 import { binaryType, jsonType, type Route, writeWireError } from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { IncomingRequest, ServerState } from "./parts.ts";
 import type { ShelvedPackage } from "./package-shelf.ts";
 
 function unknownPackage(): LongshoreError {
@@ -9,7 +9,11 @@ function unknownPackage(): LongshoreError {
 }
 
 /** The package of a digest, if the sender may see its model. */
-async function seen(api: Api, digest: string, { identity, call }: IncomingRequest): Promise<ShelvedPackage> {
+async function seen(
+  api: ServerState,
+  digest: string,
+  { identity, call }: IncomingRequest,
+): Promise<ShelvedPackage> {
   const found = await api.models.packages?.ofDigest(digest, call);
   if (!found || identity.sees?.(found.model) === false) throw unknownPackage();
   return found;
@@ -17,7 +21,7 @@ async function seen(api: Api, digest: string, { identity, call }: IncomingReques
 
 /** `GET v2/models/{m}/package` and `GET v2/packages/{package}`: the signed manifest. */
 export async function packageManifest(
-  api: Api,
+  api: ServerState,
   route: Route & { kind: "package" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -65,7 +69,7 @@ export function fileReply(
 
 /** `GET v2/packages/{package}/files/{file}`: a file by its digest, from `Range: bytes=N-` on. */
 export async function packageFile(
-  api: Api,
+  api: ServerState,
   route: Route & { kind: "package-file" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -161,24 +161,38 @@ export interface ApiLimits {
   readonly leases: AllowanceLeases | undefined;
 }
 
-/** The parts with their defaults, in groups of what changes together. */
-export interface Api {
+/** The endpoint that the API serves, and the observers of its requests. */
+export interface Served {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly telemetry: Telemetry;
+}
+
+/** How requests come in and replies go out. */
+export interface Exchanging {
   readonly access: Access;
-  readonly health: ServerHealth;
   readonly bodies: Bodies;
   readonly tensors: TensorSources;
-  readonly models: Models;
-  readonly directory: DirectoryApi | undefined;
   readonly limits: ApiLimits;
   readonly hold: RequestHold | undefined;
-  /** Content of the reply to `GET v2`. */
-  readonly about: { readonly name: string; readonly version: string };
   readonly rate: ReplyRate;
 }
+
+/** The state of the server, and what it serves besides inference. */
+export interface ServerState {
+  /** Content of the reply to `GET v2`. */
+  readonly about: { readonly name: string; readonly version: string };
+  readonly health: ServerHealth;
+  readonly models: Models;
+  readonly directory: DirectoryApi | undefined;
+}
+
+/** The parts that inference reads. */
+export interface InferenceApi extends Served, Exchanging {}
+
+/** The parts with their defaults. A function takes the part of them that it reads. */
+export interface Api extends InferenceApi, ServerState {}
 
 /** One request on its way through the API. */
 export interface IncomingRequest {

@@ -2,12 +2,12 @@ import type { WireResponse } from "@longshore/core";
 import type { Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "./find-model.ts";
 import { checkPlannedDigest } from "./infer/index.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { IncomingRequest, Served, ServerState } from "./parts.ts";
 import { doneReply } from "./replies.ts";
 
 /** `POST .../segments/{from}..{to}/prepare`: replies when the segment is loaded; at once if the endpoint cannot load on request. */
 export async function prepare(
-  api: Api,
+  api: Served & ServerState,
   route: Route & { kind: "prepare" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -11,7 +11,7 @@ import {
 import { separateFiles } from "../body/index.ts";
 import { unknownModel } from "./find-model.ts";
 import { fileReply, rangeStart } from "./package.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { Api, IncomingRequest, InferenceApi, ServerState } from "./parts.ts";
 import { doneReply, listReply, objectFrom, requestObject } from "./replies.ts";
 import type { ModelOverride } from "./served-repository.ts";
 
@@ -29,7 +29,7 @@ interface ControlRequest {
 }
 
 async function loadRequest(
-  { clock, bodies: { limits } }: Api,
+  { clock, bodies: { limits } }: InferenceApi,
   { request, call }: IncomingRequest,
 ): Promise<ControlRequest> {
   const pause = (): Promise<void> => turnWhileWanted(clock, call.abort, "decode");
@@ -40,7 +40,7 @@ async function loadRequest(
 
 /** The configuration and files in the parameters of a load; undefined when there are none. */
 function overrideFrom(
-  api: Api,
+  api: ServerState,
   { identity }: IncomingRequest,
   parameters: object,
   came: readonly Uint8Array[],
@@ -147,7 +147,7 @@ export async function repositoryControl(
 
 /** `GET v2/models/{m}/versions/{v}/variants/{variant}/head/{to}`: the head of a split, as an ONNX file, from `Range: bytes=N-` on. */
 export async function modelHead(
-  api: Api,
+  api: ServerState,
   route: Route & { kind: "head" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

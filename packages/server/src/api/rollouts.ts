@@ -8,7 +8,7 @@ import {
   type Route,
 } from "@longshore/core/internal";
 import { unknownModel } from "./find-model.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { IncomingRequest, Served, ServerState } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
 /** The most bytes of a change. */
@@ -21,7 +21,7 @@ function reportJson({ alias, figures }: AliasReport): Json {
 
 /** `GET v2/rollouts`, `GET v2/rollouts/{alias}` and `POST v2/rollouts/{alias}`, if this server has aliases. */
 export async function rollouts(
-  api: Api,
+  api: Served & ServerState,
   route: Route & { kind: "rollouts" | "rollout" | "rollout-change" },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -2,7 +2,7 @@ import { LongshoreError, type WireResponse } from "@longshore/core";
 import { type ModelAddress } from "@longshore/core/internal";
 import { findModel } from "./find-model.ts";
 import { arrivedCall, checkPlannedDigest } from "./infer/index.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { IncomingRequest, InferenceApi } from "./parts.ts";
 import { jsonReply } from "./replies.ts";
 
 const longestId = 256;
@@ -12,7 +12,7 @@ const longestId = 256;
  * has lost its memory of the sequences that pass through it. A reply without `step` means that nothing is known of the sequence.
  */
 export async function sequenceStanding(
-  api: Api,
+  api: InferenceApi,
   route: ModelAddress,
   asked: IncomingRequest,
 ): Promise<WireResponse> {

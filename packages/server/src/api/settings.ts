@@ -2,7 +2,7 @@ import { LongshoreError, type WireResponse } from "@longshore/core";
 import { read } from "@longshore/core/internal";
 import type { Log, Tracing } from "../telemetry/index.ts";
 import { findModel } from "./find-model.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { Api, IncomingRequest, Served } from "./parts.ts";
 import { jsonReply, requestObject } from "./replies.ts";
 
 /** Where logs and traces go is the operator's business alone. */
@@ -71,13 +71,13 @@ function traceJson(tracing: Tracing, model: string | undefined): object {
   };
 }
 
-async function checkModel(api: Api, model: string | undefined, incoming: IncomingRequest): Promise<void> {
+async function checkModel(api: Served, model: string | undefined, incoming: IncomingRequest): Promise<void> {
   if (model !== undefined) await findModel(api, model, undefined, incoming.call);
 }
 
 /** `GET v2[/models/{m}]/trace/setting`. */
 export async function traceSettings(
-  api: Api,
+  api: Served,
   { model }: { readonly model?: string },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -108,7 +108,7 @@ function figureFrom(value: unknown, key: string, least: number): number {
 
 /** `POST v2[/models/{m}]/trace/setting`: null resets a setting to its initial value, or a model's setting to that of all models. */
 export async function setTraceSettings(
-  api: Api,
+  api: Served,
   { model }: { readonly model?: string },
   incoming: IncomingRequest,
 ): Promise<WireResponse> {

@@ -8,7 +8,7 @@ import {
   type WireTensor,
 } from "@longshore/core/internal";
 import { fromThisMachine } from "../identify/index.ts";
-import type { Api, IncomingRequest } from "./parts.ts";
+import type { Exchanging, IncomingRequest } from "./parts.ts";
 import { doneReply, jsonReply, requestObject } from "./replies.ts";
 import { SharedRegions } from "./shared-regions.ts";
 
@@ -26,7 +26,7 @@ function demandThisMachine({ request }: IncomingRequest): void {
 
 /** `v2/{system,cuda}sharedmemory[/region/{region}]/{status,register,unregister}`. */
 export async function sharedMemory(
-  api: Api,
+  api: Exchanging,
   route: SharedRoute,
   incoming: IncomingRequest,
 ): Promise<WireResponse> {
@@ -76,7 +76,7 @@ export interface SharedInputs {
  * outputs are checked, too.
  */
 export function readShared(
-  api: Api,
+  api: Exchanging,
   incoming: IncomingRequest,
   message: InferRequestMessage,
 ): SharedInputs | Promise<SharedInputs> {
@@ -92,7 +92,7 @@ function sharing({ shared }: { readonly shared?: SharedPart }): boolean {
 }
 
 async function readParts(
-  api: Api,
+  api: Exchanging,
   incoming: IncomingRequest,
   message: InferRequestMessage,
   parts: readonly SharedPart[],
@@ -118,7 +118,7 @@ async function readParts(
 
 /** Writes outputs into shared memory where requested; the reply says where. */
 export function writeShared(
-  api: Api,
+  api: Exchanging,
   incoming: IncomingRequest,
   message: InferRequestMessage,
   outputs: readonly WireTensor[],
@@ -128,7 +128,7 @@ export function writeShared(
 }
 
 async function writeParts(
-  api: Api,
+  api: Exchanging,
   incoming: IncomingRequest,
   message: InferRequestMessage,
   outputs: readonly WireTensor[],

@@ -4,7 +4,7 @@ import { isOnly } from "../../decide/goal/index.ts";
 import { type Infeasible, isRuled } from "../../decide/plan/index.ts";
 import { mayServe, permits } from "../endpoints/index.ts";
 import type { Job } from "./job.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 
 /**
  * Endpoints that may yet take a request that no other endpoint may or can take: the rules let it go there, and they have not said whether
@@ -43,7 +43,7 @@ export interface Ruled extends Pick<Job, "known" | "call"> {
 
 /** Whether the rules of a request let it go to an endpoint, or along a path that begins there. */
 export function mayTake(
-  { parts: { policy } }: Loop,
+  { parts: { policy } }: LoopSetting,
   { known, call: { rules, tenant }, limits }: Ruled,
   info: EndpointInfo,
   way: MissingEndpoint = { zones: [info.zone], trust: info.trust },
@@ -64,7 +64,7 @@ export function mayTake(
  * still settling, and the policy lets the data go somewhere.
  */
 export function mayJoin(
-  { parts: { policy }, endpoints }: Loop,
+  { parts: { policy }, endpoints }: LoopSetting & LoopBeliefs,
   { known, call, limits, frame }: Pick<Job, "known" | "call" | "limits" | "frame">,
   plan: Pick<Infeasible, "filter">,
 ): boolean {

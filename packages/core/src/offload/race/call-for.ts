@@ -10,14 +10,14 @@ import {
 } from "../../words/base/index.ts";
 import { type Objective, type PlanLimits, usualAgreementRatio } from "../../decide/goal/index.ts";
 import type { Job } from "./job.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopSetting } from "./loop.ts";
 import type { Limits } from "../offloader/index.ts";
 
 /**
  * The call with its rules, completed with the defaults of the endpoint. Data without a stated class is `unknown`, which the built-in policy
  * keeps on the device.
  */
-export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | undefined): OwnCall {
+export function callFor(loop: LoopSetting, limits: Limits, modelClass: DataClass | undefined): OwnCall {
   const { defaults = {} } = loop.parts;
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
   const rules: Rules = {
@@ -41,7 +41,7 @@ export function callFor(loop: Loop, limits: Limits, modelClass: DataClass | unde
 
 /** The call under the rules of this endpoint, too; takes the demand that answers are confirmed from it, or from the defaults. */
 export function confirming(
-  { parts: { defaults = {} } }: Loop,
+  { parts: { defaults = {} } }: LoopSetting,
   call: Call,
   which: NonNullable<Job["confirm"]>,
 ): Pick<Job, "call" | "confirm"> {
@@ -71,7 +71,7 @@ export function planLimits(loop: Loop, limits: Limits): PlanLimits {
 }
 
 /** With a battery that runs low, calls that do not care save energy. */
-function sparing(loop: Loop): Objective | undefined {
+function sparing(loop: LoopSetting): Objective | undefined {
   const battery = loop.parts.device?.battery?.();
   const below = loop.parts.defaults?.saveEnergyBelowRatio ?? 0.15;
   return battery && !battery.charging && battery.ratio < below ? "energy" : undefined;

@@ -4,20 +4,25 @@ import { microgramsOf } from "../../decide/goal/index.ts";
 import type { Leg } from "../../decide/plan/index.ts";
 import type { Tally } from "../account/index.ts";
 import type { Job } from "./job.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopSetting } from "./loop.ts";
 import { gramsNow } from "./grams-now.ts";
 
 /** The request that CO2 is counted for. */
 export type Counting = Pick<Job, "call" | "known">;
 
 /** Counts the CO2 of an answer from elsewhere: of the endpoint, and of those behind it. */
-export function countAnswer(loop: Loop, job: Counting, account: Account, tally: Tally): void {
+export function countAnswer(loop: LoopSetting, job: Counting, account: Account, tally: Tally): void {
   const grams = gramsNow(loop.parts, loop.clock);
   if (grams) count(loop, job, account.endpoint, accountMicrograms(account, grams), tally);
 }
 
 /** Counts the CO2 that was predicted of a run elsewhere without an answer. */
-export function countPredicted(loop: Loop, job: Counting, { endpoint, predicted }: Leg, tally: Tally): void {
+export function countPredicted(
+  loop: LoopSetting,
+  job: Counting,
+  { endpoint, predicted }: Leg,
+  tally: Tally,
+): void {
   if (loop.parts.carbon) count(loop, job, endpoint, predicted.carbonMicrograms ?? NaN, tally);
 }
 
@@ -52,7 +57,7 @@ function accountMicrograms(account: Account, grams: (zone: string) => number): n
 }
 
 function count(
-  { parts, clock }: Loop,
+  { parts, clock }: LoopSetting,
   { call, known }: Counting,
   endpoint: EndpointId,
   micrograms: number,

@@ -16,13 +16,18 @@ import { refusal } from "./admit-from-head.ts";
 import type { Asked, Job, Plannable } from "./job.ts";
 import { lastResort, lateAtDoubtful, refusedNow } from "./last-resort.ts";
 import { isForwardedWhole } from "./leg-request.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 
 /** The most plans of one request, unless the caller sets another limit. */
 export const defaultPlans = 6;
 
 /** Whether a plan needs no input here: all are here, or each of its legs sends on what is still arriving. */
-export function awaitsNoInput({ local }: Loop, held: HeldCrossing, { to }: Asked, { legs }: Plan): boolean {
+export function awaitsNoInput(
+  { local }: LoopSetting,
+  held: HeldCrossing,
+  { to }: Asked,
+  { legs }: Plan,
+): boolean {
   if (hasArrived(held)) return true;
   return legs.every((leg) => leg.endpoint !== local?.info.id && isForwardedWhole(held, to, leg));
 }
@@ -106,7 +111,7 @@ export function furtherLegs(
 
 const firstOf = ({ legs }: Plan): Leg | undefined => legs.find((leg) => leg.id === "remote") ?? legs[0];
 
-function made({ parts }: Loop, { call }: Asked, plan: Plan, tally: Tally, nowMs: number): void {
+function made({ parts }: LoopSetting, { call }: Asked, plan: Plan, tally: Tally, nowMs: number): void {
   tally.plans.push(plan);
   const first = firstOf(plan);
   parts.observer.record({
@@ -241,7 +246,12 @@ function plannedWithWaits(
 const begins = ({ starts }: Leg): boolean => starts.some(({ on }) => on === "begin" || on === "done");
 
 /** The waits of first runs, for a request that holds a crossing. */
-export function firstWaitsOf(loop: Loop, { known }: Asked, held: HeldCrossing, nowMs: number): FirstWaits {
+export function firstWaitsOf(
+  loop: LoopSetting & LoopBeliefs,
+  { known }: Asked,
+  held: HeldCrossing,
+  nowMs: number,
+): FirstWaits {
   const { device, endpoints, local } = loop;
   return firstWaits({
     known,
@@ -255,7 +265,7 @@ export function firstWaitsOf(loop: Loop, { known }: Asked, held: HeldCrossing, n
 }
 
 /** Whether a leg that runs, or guards one that is late, would wait for a load or on its connection. */
-function waitsFirst(loop: Loop, first: FirstWaits, { endpoint, segment, starts }: Leg): boolean {
+function waitsFirst(loop: LoopSetting, first: FirstWaits, { endpoint, segment, starts }: Leg): boolean {
   if (starts.every(({ on }) => on === "failed")) return false;
   if (loadMs(loop, first, endpoint, segment) > 0) return true;
   if (endpoint === loop.local?.info.id) return false;
@@ -263,12 +273,12 @@ function waitsFirst(loop: Loop, first: FirstWaits, { endpoint, segment, starts }
   return connectMs + slowStartMs > 0;
 }
 
-function loadMs(loop: Loop, first: FirstWaits, endpoint: EndpointId, segment: Segment): number {
+function loadMs(loop: LoopSetting, first: FirstWaits, endpoint: EndpointId, segment: Segment): number {
   return first.loadMs(endpoint === loop.local?.info.id ? undefined : endpoint, segment);
 }
 
 /** Has parts loaded that would be the best ones and that `plan` does without: the next requests can have them. */
-function loadAhead({ device }: Loop, { call }: Asked, parts: readonly Leg[], { legs }: Plan): void {
+function loadAhead({ device }: LoopBeliefs, { call }: Asked, parts: readonly Leg[], { legs }: Plan): void {
   const used = (part: Leg): boolean =>
     legs.some(
       (leg) =>

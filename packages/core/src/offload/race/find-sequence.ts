@@ -11,7 +11,7 @@ import { isLegKeyOf } from "../../decide/plan/index.ts";
 import { type EndpointState, mayServe } from "../endpoints/index.ts";
 import { type HeldStep, lostSequence, unknownSequence } from "../sequence/index.ts";
 import { mayTake, type Ruled } from "./awaited.ts";
-import type { Loop } from "./loop.ts";
+import type { LoopBeliefs, LoopSetting } from "./loop.ts";
 
 /**
  * Finds the endpoint that holds a sequence after this endpoint was restarted within it.
@@ -49,7 +49,11 @@ const mostAgain = 4;
  * The step before a request's, as an endpoint behind this one made it. Throws `sequence-unknown`, `sequence-lost` if it is there and its newest
  * state cannot be told, and `no-endpoint` where time may cure it.
  */
-export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosition): Promise<HeldStep> {
+export async function resumedStep(
+  loop: LoopSetting & LoopBeliefs,
+  job: Ruled,
+  position: SequencePosition,
+): Promise<HeldStep> {
   const { name } = job.known.description;
   const counted = position.step !== nextStep;
   const follows = ({ standing: { step, ended } }: Found): boolean =>
@@ -75,7 +79,7 @@ export async function resumedStep(loop: Loop, job: Ruled, position: SequencePosi
  * `sequence-lost` if it cannot be told.
  */
 export async function lastStanding(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   job: Ruled,
   sequence: string,
 ): Promise<SequenceStanding | undefined> {
@@ -87,7 +91,7 @@ export async function lastStanding(
  * again: a step that moved was made after the answer of the step before it had come here, so answers as quick as that one tell them apart.
  */
 async function newest(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   job: Ruled,
   sequence: string,
   found: readonly Found[],
@@ -114,7 +118,7 @@ async function newest(
 
 /** Asks an endpoint again; undefined if it does not answer now. */
 async function askedAgain(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   job: Ruled,
   sequence: string,
   id: EndpointId,
@@ -135,7 +139,7 @@ function narrowed(one: Found, later: Found | undefined): Found {
 
 /** All endpoints that know a sequence, or those up to the first that is `enough`. */
 async function holders(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   job: Ruled,
   sequence: string,
   enough: ((found: Found) => boolean) | undefined,
@@ -198,7 +202,7 @@ function mayHold(id: EndpointId, { endpoint, health }: EndpointState, { known, c
 
 /** The answer of an endpoint about a sequence: it does not know it (`unknown`), does not answer now (`silent`), or cannot tell (`mute`). */
 async function ask(
-  { clock, self }: Loop,
+  { clock, self }: LoopSetting,
   { endpoint }: EndpointState,
   { known, call }: Ruled,
   id: string,

@@ -9,7 +9,7 @@ import { type Counting, countDeviceEnergy } from "./carbon.ts";
 import { elsewhereMs } from "./guard-times.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { EndpointState, RadioUse } from "../endpoints/index.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 import type { Tally } from "../account/index.ts";
 
 /** Time of some stages of an account, in milliseconds. */
@@ -54,7 +54,7 @@ export function learnItems(known: KnownModel, { items }: Features): void {
 
 /** Learns the load and the honesty of an endpoint from an answer. */
 export function learnRemote(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   endpoint: EndpointState,
   leg: Leg,
   account: Account,
@@ -108,7 +108,7 @@ function untoldMs({ travels }: Leg, expectedMs: number, tookMs: number): number 
  * had to be loaded first: the next request waits until it is.
  */
 export function learnLost(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   endpoint: EndpointState,
   { leg, startedMs, aloneMs }: { readonly leg: Leg; readonly startedMs: number; readonly aloneMs: number },
   tookMs: number,

@@ -21,16 +21,23 @@ import { createPlanner, type Planner } from "./planner.ts";
 import { createProbing, type Probing } from "./probing.ts";
 import { RetryQueue } from "./retries.ts";
 
-/** The state that all requests of one offloader share. */
-export interface Loop {
+/** The setting of an offloader, which stays the same while it is open. */
+export interface LoopSetting {
   readonly parts: OffloadParts;
   readonly self: EndpointId;
   readonly clock: Clock;
   readonly local: Endpoint | undefined;
-  /** The beliefs about other endpoints, models and this device. */
+}
+
+/** The beliefs about other endpoints, models and this device. */
+export interface LoopBeliefs {
   readonly endpoints: EndpointStates;
   readonly knowledge: Knowledge;
   readonly device: DeviceState;
+}
+
+/** The work that serves all requests. */
+interface LoopWork {
   readonly plan: Planner;
   readonly probing: Probing;
   /** Whether endpoints are there, ready, and right. */
@@ -50,14 +57,18 @@ export interface Loop {
     /** Which parts are worth loading for frames. */
     readonly payback: Payback;
   };
+  /** Learning from answers, done after the reply and before the next decision. */
+  readonly deferred: DeferredWork<() => void>;
+}
+
+/** The state that all requests of one offloader share. A function takes the part of it that it reads. */
+export interface Loop extends LoopSetting, LoopBeliefs, LoopWork {
   readonly memory: {
     /** Frees memory that belongs to this loop and is no longer read. */
     readonly release: (bytes: Uint8Array) => void;
     /** Of the calls of legs. */
     readonly controllers: SpareControllers;
   };
-  /** Learning from answers, done after the reply and before the next decision. */
-  readonly deferred: DeferredWork<() => void>;
   /** Ends asking and watching; does not close endpoints. */
   stop(): void;
 }

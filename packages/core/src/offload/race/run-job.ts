@@ -18,7 +18,7 @@ import { type Asked, type Job, noEndpoints, type Plannable } from "./job.ts";
 import { legRequest } from "./leg-request.ts";
 import { disowned, ranOf } from "../endpoints/index.ts";
 import { learnLocal, tallyLocal } from "./learn.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 import { race } from "./race.ts";
 import type { Round } from "./retries.ts";
 import { nextRound, retriesOf } from "./next-round.ts";
@@ -212,7 +212,7 @@ function afterwards(loop: Loop, job: Asked, plan: Plan, tally: Tally): void {
 }
 
 /** The one leg of a plan that runs everything here in one go; then nothing has to be raced. */
-function onlyHere(loop: Loop, plan: Plan, job: Asked): Leg | undefined {
+function onlyHere(loop: LoopSetting, plan: Plan, job: Asked): Leg | undefined {
   const [leg] = plan.legs;
   if (!leg || leg.endpoint !== loop.local?.info.id || leg.segment.to !== job.to) return undefined;
   return leg;
@@ -279,7 +279,7 @@ async function runHere(
 
 /** Endpoints that refuse what they offered are not used for it again until they offer it again. */
 export function forgetRefused(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   { call, known, whole }: Plannable,
   failed: readonly { readonly endpoint: EndpointId; readonly error: LongshoreError }[],
 ): void {

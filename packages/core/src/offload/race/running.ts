@@ -13,7 +13,7 @@ import { latestOf, type Leg, type Plan, type Trigger } from "../../decide/plan/i
 import type { HeldCrossing } from "../steps/index.ts";
 import type { Asked, Job } from "./job.ts";
 import { learnLocal, learnLost, learnRemote, tallyLocal, tallyRemote } from "./learn.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 import { guardFor, type GuardTimes, lateAloneMs } from "./guard-times.ts";
 import type { EndpointState } from "../endpoints/index.ts";
 import { longSendMs } from "../probe/index.ts";
@@ -99,7 +99,7 @@ export function endFailedLeg(
 
 /** Records the start of a leg. */
 export function recordBegin(
-  { clock, parts }: Loop,
+  { clock, parts }: LoopSetting,
   callId: string,
   { id: leg, endpoint, predicted }: Leg,
   trigger: Trigger["on"],
@@ -110,7 +110,7 @@ export function recordBegin(
 
 /** Writes down that a leg is over. */
 export function recordEnd(
-  { parts }: Loop,
+  { parts }: LoopSetting,
   callId: string,
   { leg: { id: leg, endpoint }, startedMs }: { readonly leg: Leg; readonly startedMs: number },
   outcome: "won" | "lost" | LongshoreError["reason"],
@@ -122,7 +122,7 @@ export function recordEnd(
 
 /** Records that a leg is late or lost, and whether another started for it. If none can start, it is recorded once for each reason. */
 export function recordLate(
-  { clock, parts }: Loop,
+  { clock, parts }: LoopSetting,
   callId: string,
   running: Running,
   because: Late,
@@ -266,7 +266,7 @@ function heldAgainst(error: LongshoreError): LongshoreError {
 
 /** Records and reports a failed leg. Returns whether others were only quicker to its endpoint, so that a new plan is needed. */
 export function bookBroken(
-  loop: Loop,
+  loop: LoopSetting & LoopBeliefs,
   running: Running,
   { id, tenant }: Pick<Call, "id" | "tenant">,
   error: LongshoreError,
@@ -289,7 +289,7 @@ export function checkBelieved({ leg, endpoint: endpointState }: Running): void {
 }
 
 /** When a back-up may start that watches a leg. */
-export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: Loop): GuardTimes {
+export function timesFor(leg: Leg, backUp: Leg, { legs }: Plan, loop: LoopSetting & LoopBeliefs): GuardTimes {
   const here = backUp.endpoint === loop.local?.info.id;
   const tail = legs.find((one) => one.takes === leg.id);
   return guardFor(loop.clock, loop.device, leg, { backUp, here, tail, latestMs: latestOf(backUp, leg) });

@@ -7,7 +7,7 @@ import { final, endpointFor, noteConnection } from "../endpoints/index.ts";
 import { type Job, noEndpoints } from "./job.ts";
 import { stageMs, tallyLocal } from "./learn.ts";
 import { legCall, legRequest } from "./leg-request.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopBeliefs, LoopSetting } from "./loop.ts";
 import { decide, defaultPlans } from "./decide.ts";
 import { countAnswer } from "./carbon.ts";
 import { affords, charge, holdFor, overLimit } from "./charge.ts";
@@ -68,7 +68,7 @@ export async function* streamJob(loop: Loop, given: Job): AsyncIterable<Inferenc
 }
 
 /** Endpoints that give one answer to a request only. */
-function singleAnswerEndpoints({ local, endpoints }: Loop): ReadonlySet<EndpointId> {
+function singleAnswerEndpoints({ local, endpoints }: LoopSetting & LoopBeliefs): ReadonlySet<EndpointId> {
   const all = [...(local ? [local] : []), ...Array.from(endpoints.all.values(), ({ endpoint }) => endpoint)];
   if (!all.some(({ capabilities }) => capabilities?.inferStream)) {
     throw new LongshoreError(

@@ -9,7 +9,7 @@ import {
 import { callFromHeaders, digestHeader, ownCall, type Route } from "@longshore/core/internal";
 import { findModel, findVariant } from "../find-model.ts";
 import { isAwaited } from "../request-hold.ts";
-import type { Api, IncomingRequest } from "../parts.ts";
+import type { Exchanging, IncomingRequest, InferenceApi, Served } from "../parts.ts";
 
 export type InferRoute = Route & { kind: "infer" };
 
@@ -24,7 +24,7 @@ export interface Head {
 }
 
 /** Parses the call from its headers. Refuses a call that has passed this server before. */
-export function arrivedCall(api: Api, incoming: IncomingRequest): Call {
+export function arrivedCall(api: InferenceApi, incoming: IncomingRequest): Call {
   const call = callFromHeaders(
     incoming.request.headers,
     incoming.call,
@@ -61,7 +61,7 @@ export function checkPlannedDigest(
  * its inputs. Throws `policy-denied`.
  */
 function checkAccepted(
-  { access: { accepts } }: Api,
+  { access: { accepts } }: Exchanging,
   { rules, tenant }: Call,
   { description }: ModelKnowledge,
   from: string,
@@ -97,7 +97,7 @@ export function segmentOfRoute(
  * @param stated The call, if its headers were parsed already: its deadline counts from then.
  */
 export function parseHead(
-  api: Api,
+  api: InferenceApi,
   route: InferRoute,
   incoming: IncomingRequest,
   stated?: Call,
@@ -111,7 +111,7 @@ export function parseHead(
 }
 
 async function awaitedHead(
-  api: Api,
+  api: InferenceApi,
   route: InferRoute,
   incoming: IncomingRequest,
   arrived: Call,
@@ -121,7 +121,7 @@ async function awaitedHead(
 }
 
 function headOf(
-  api: Api,
+  api: InferenceApi,
   route: InferRoute,
   incoming: IncomingRequest,
   arrived: Call,
@@ -135,7 +135,7 @@ function headOf(
 
 /** The model, as `findModel`. Where requests may wait for a server, a model that is known from servers that have left is awaited, too. */
 export function servedModel(
-  api: Api,
+  api: InferenceApi,
   { model, version }: InferRoute,
   call: Call,
 ): ReturnType<typeof findModel> {
@@ -147,7 +147,7 @@ export function servedModel(
 }
 
 /** Models that are not here are not counted: their names are the senders' own. */
-function countArrival({ clock, observer }: Api, { model }: InferRoute, { id: callId }: Call): void {
+function countArrival({ clock, observer }: Served, { model }: InferRoute, { id: callId }: Call): void {
   observer.record({ kind: "inference-asked", atMs: clock.nowMs(), callId, model });
 }
 
@@ -157,7 +157,7 @@ function countArrival({ clock, observer }: Api, { model }: InferRoute, { id: cal
  * @param counted The arrival of the request was counted.
  */
 export async function awaitedModel(
-  api: Api,
+  api: InferenceApi,
   route: InferRoute,
   call: Call,
   first: Promise<ModelKnowledge>,

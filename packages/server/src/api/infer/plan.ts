@@ -25,7 +25,7 @@ import {
   type Writable,
 } from "@longshore/core/internal";
 import type { Holding } from "../../body/index.ts";
-import type { Api, IncomingRequest } from "../parts.ts";
+import type { IncomingRequest, InferenceApi, Served } from "../parts.ts";
 import type { Head, InferRoute } from "./parse.ts";
 import type { Received } from "./receive.ts";
 
@@ -62,7 +62,7 @@ const mostHeadBytes = 65_536;
 
 /** Whether the request may be forwarded, as far as its headers and its model decide. */
 function mayBeSentOn(
-  { endpoint, access }: Api,
+  { endpoint, access }: InferenceApi,
   { request }: IncomingRequest,
   model: ModelDescription,
 ): boolean {
@@ -120,7 +120,7 @@ export function planMessage(
 
 /** Asks the endpoint to admit the request. `held` releases the admission. */
 export function admitInference(
-  api: Api,
+  api: Served,
   { segment, call }: Head,
   leastAgreementRatio: number | undefined,
   held: Holding,
@@ -130,7 +130,7 @@ export function admitInference(
 
 /** The second step: decides from the head whether the request may be forwarded, and admits it if not. */
 export function planHead(
-  api: Api,
+  api: InferenceApi,
   route: InferRoute,
   incoming: IncomingRequest,
   head: Head,

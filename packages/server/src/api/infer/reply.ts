@@ -24,7 +24,7 @@ import {
 } from "@longshore/core/internal";
 import { binaryChoice, wantedOutputs } from "../../body/index.ts";
 import { serverTiming, serverTimingHeader } from "../../telemetry/index.ts";
-import type { Api, IncomingRequest } from "../parts.ts";
+import type { IncomingRequest, InferenceApi } from "../parts.ts";
 import { stateChecksum, toldLoad } from "../replies.ts";
 import { writeShared } from "../shared-memory.ts";
 import type { Inference } from "./inference.ts";
@@ -36,7 +36,7 @@ const noCodecs: Parameters<typeof packTensors>[1] = {};
 
 /** The reply to an inference. `sinceMs`: its start, shifted by the time spent on reading the body. */
 export async function inferReply(
-  api: Api,
+  api: InferenceApi,
   incoming: IncomingRequest,
   message: InferRequestMessage,
   description: ModelDescription,
@@ -88,7 +88,7 @@ export async function inferReply(
 
 /** The reply in the form in which the answer came. `tookMs` is the time since the last byte of the request arrived. */
 function replyAsItCame(
-  api: Api,
+  api: InferenceApi,
   incoming: IncomingRequest,
   { load }: InferenceResponse,
   { headerLength, body, crc32 }: WireForm,

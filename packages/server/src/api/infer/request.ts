@@ -26,7 +26,7 @@ import {
   type Writable,
 } from "@longshore/core/internal";
 import { holdsCredential } from "../../identify/index.ts";
-import type { Api, IncomingRequest } from "../parts.ts";
+import type { Exchanging, IncomingRequest, Served } from "../parts.ts";
 import { readShared } from "../shared-memory.ts";
 import { checkWireInputs } from "./check-inputs.ts";
 import { checkJsonForms, checkRequested } from "./check-outputs.ts";
@@ -89,7 +89,7 @@ function toRequest(
 
 /** The request's fields for the steps of the model: parameters without a meaning here, and forwarded headers. */
 function parametersOf(
-  { access: { forwardHeaders } }: Api,
+  { access: { forwardHeaders } }: Exchanging,
   { request }: IncomingRequest,
   message: InferRequestMessage,
 ): InferenceRequest["parameters"] {
@@ -135,7 +135,7 @@ function wholeMessage(received: Received): InferRequestMessage | Promise<InferRe
 }
 
 /** Awaits arriving inputs until the deadline. After that, their memory is released as soon as no more bytes arrive. */
-async function inTime(receiving: Promise<Received>, call: Call, { clock }: Api): Promise<Received> {
+async function inTime(receiving: Promise<Received>, call: Call, { clock }: Served): Promise<Received> {
   if (call.deadlineMs === Infinity) return receiving;
   try {
     return await untilEnded(receiving, call, clock, "admission");
@@ -157,7 +157,7 @@ function plainTensors({ inputs }: InferRequestMessage): Tensors {
 
 /** Unpacks the tensors of a message. */
 function unpack(
-  { tensors: { codecs }, bodies: { limits } }: Api,
+  { tensors: { codecs }, bodies: { limits } }: Exchanging,
   { inputs }: InferRequestMessage,
   call: Call,
 ): Tensors | Promise<Tensors> {
@@ -198,7 +198,7 @@ function forwardedQuestion(inference: Inference, received: Received, wire: WireF
   return question;
 }
 
-function arrivingOf(api: Api, received: Received, call: Call): InferenceRequest["inputs"] {
+function arrivingOf(api: Exchanging, received: Received, call: Call): InferenceRequest["inputs"] {
   return arrivingInputs(received.message, async () => unpack(api, await wholeMessage(received), call));
 }
 
