@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { access, mkdtemp, rmdir, stat, statfs } from "node:fs/promises";
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
@@ -78,8 +78,11 @@ function versions(): string {
   const parent = createRequire(require.resolve("@longshore/nodejs"));
   const read = (name: string): string => {
     try {
-      // A package whose manifest is not exported tells no version, and is there nevertheless.
-      return `${name} ${(parent(`${name}/package.json`) as { readonly version: string }).version}`;
+      // Its manifest lies above its entry point, and need not be exported.
+      const entry = parent.resolve(name);
+      const folder = join("node_modules", name);
+      const manifest = join(entry.slice(0, entry.lastIndexOf(folder)), folder, "package.json");
+      return `${name} ${(JSON.parse(readFileSync(manifest, "utf8")) as { readonly version: string }).version}`;
     } catch {
       return `${name} (version unknown)`;
     }
