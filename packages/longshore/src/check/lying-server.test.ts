@@ -11,7 +11,7 @@ import { runCommand } from "../command/run-command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { openModel } from "../compose/open-model.ts";
 import { serve } from "../compose/serve.ts";
-import { goldenFrom } from "./golden-source.ts";
+import { goldenFrom } from "../compose/golden-source.ts";
 
 let folder: string;
 const open: { close(graceMs?: number): Promise<void> }[] = [];

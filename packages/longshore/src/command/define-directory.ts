@@ -1,6 +1,6 @@
 import { directoryCheck, directoryKey, directoryList, directorySign } from "./directory.ts";
 import { directoryOptions } from "../options/directory-options.ts";
-import { directoryMirror, directoryPublish, publishing, toNats, withdraw } from "./publish.ts";
+import { directoryMirror, directoryPublish, publishing, toNats, withdraw } from "../publish/publish.ts";
 import { type Defining, help, number } from "../options/define.ts";
 
 /** `longshore directory key|sign|check|list|publish|withdraw|mirror`. */

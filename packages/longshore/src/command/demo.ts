@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { setMaxListeners } from "node:events";
 import { cpus } from "node:os";
 import { LongshoreError } from "@longshore/core";
-import { traceFile } from "../advise/link-of.ts";
+import { traceFile } from "../options/link-of.ts";
 import { demoHtml } from "../demo/html.ts";
 import { demoJson } from "../demo/json.ts";
 import { openStore } from "../demo/open-store.ts";

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
 import { keepYoung } from "@longshore/nodejs";
-import { checksOf, confirmOf } from "../check/check-options.ts";
+import { checksOf, confirmOf } from "../options/check-options.ts";
 import { gateway as startGateway } from "../compose/forwarding.ts";
 import type { Online } from "../compose/put-online.ts";
 import type { RegistryOptions } from "../compose/directory.ts";

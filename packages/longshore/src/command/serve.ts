@@ -1,8 +1,8 @@
 import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
 import { keepYoung, yieldToFirst } from "@longshore/nodejs";
-import { checksOf, confirmOf } from "../check/check-options.ts";
-import { goldenFrom } from "../check/golden-source.ts";
+import { checksOf, confirmOf } from "../options/check-options.ts";
+import { goldenFrom } from "../compose/golden-source.ts";
 import { portsAt } from "../compose/described-at.ts";
 import { openModel } from "../compose/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";

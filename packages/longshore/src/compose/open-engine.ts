@@ -33,7 +33,7 @@ import {
   workerLane,
 } from "@longshore/nodejs";
 import { join } from "node:path";
-import { goldenFrom } from "../check/golden-source.ts";
+import { goldenFrom } from "./golden-source.ts";
 import { platformCodecs } from "./codecs.ts";
 import { platformTransforms } from "./transforms.ts";
 import { graphThread } from "../model-file/graph-thread.ts";

@@ -17,7 +17,7 @@ import {
   systemRandom,
 } from "@longshore/nodejs";
 import { openPull } from "../package/pull.ts";
-import { goldenFrom } from "../check/golden-source.ts";
+import { goldenFrom } from "./golden-source.ts";
 import { checkOpenOptions } from "./check-open-options.ts";
 import { portsAt } from "./described-at.ts";
 import { dialAll } from "./dial-all.ts";

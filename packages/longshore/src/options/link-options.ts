@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { constantTrace, meanBitsPerSecond, parseRate, scaled, type Trace } from "@longshore/lab";
 import type { Command } from "commander";
-import { linkOf } from "../advise/link-of.ts";
+import { linkOf } from "./link-of.ts";
 import { number } from "./define.ts";
 
 /** A device that is supposed, and its link to a server. */

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { setTimeout as after } from "node:timers/promises";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
-import { type CheckCommandOptions, checkOptions } from "../check/check-options.ts";
+import { type CheckCommandOptions, checkOptions } from "./check-options.ts";
 import type { LiveSettings } from "../configuration/live-settings.ts";
 import { type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number, port } from "./define.ts";

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { readFileSync } from "node:fs";
-import { cacheFolderOf } from "./cache-folder.ts";
+import { cacheFolderOf } from "../compose/cache-folder.ts";
 import type { ModelControl } from "../compose/model-control.ts";
 import type { BatchingMode } from "../compose/open-engine.ts";
 import type { ServeOptions } from "../compose/serve.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { connectionOptions } from "../options/connection-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
-import { toNats } from "../command/publish.ts";
+import { toNats } from "../publish/publish.ts";
 import { packageMirror, packagePublish } from "./publish.ts";
 import { packageCheck, packageFetch, packageSign } from "./command.ts";
 

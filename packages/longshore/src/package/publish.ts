@@ -19,7 +19,7 @@ import {
   systemClock,
   writeFolderPackage,
 } from "@longshore/nodejs";
-import { demandNats, type PublishOptions } from "../command/publish.ts";
+import { demandNats, type PublishOptions } from "../publish/publish.ts";
 import { isNats, optionalNatsPackageWriter, type PackageWriter } from "../compose/nats-directory.ts";
 import { readTextFile } from "../compose/read-text.ts";
 import { refuseUnused, type ShownOptions, shownOf } from "../options/connection-options.ts";

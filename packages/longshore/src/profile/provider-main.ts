@@ -3,7 +3,7 @@ import { endCut, LongshoreError, startCut, type Tensors } from "@longshore/core"
 import { housekeepingCall } from "@longshore/core/internal";
 import { onProcessor } from "@longshore/engine";
 import { energyCounter, slowProvider, systemClock } from "@longshore/nodejs";
-import { goldenFrom } from "../check/golden-source.ts";
+import { goldenFrom } from "../compose/golden-source.ts";
 import { defaultRates, openEngine } from "../compose/open-engine.ts";
 import { openModel } from "../compose/open-model.ts";
 import { sampleTensors } from "./measure.ts";

@@ -2,7 +2,7 @@ import { defaultTrialLimits } from "@longshore/core/internal";
 import { type Command, Option } from "commander";
 import { atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
-import { publishing, rolloutPublish, toNats, withdraw } from "../command/publish.ts";
+import { publishing, rolloutPublish, toNats, withdraw } from "../publish/publish.ts";
 import { changeAlias, rolloutStatus, startTrial } from "./command.ts";
 import { signAlias } from "./sign.ts";
 

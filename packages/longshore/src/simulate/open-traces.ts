@@ -13,7 +13,7 @@ import {
   type Trace,
   type TraceSource,
 } from "@longshore/lab";
-import { traceFile } from "../advise/link-of.ts";
+import { traceFile } from "../options/link-of.ts";
 
 /** The two directions of a link. */
 export interface LinkTraces {

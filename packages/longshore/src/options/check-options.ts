@@ -1,7 +1,7 @@
 import type { CheckOptions, OffloadDefaults } from "@longshore/core";
 import type { Command } from "commander";
 import { openModel } from "../compose/open-model.ts";
-import { goldenFrom } from "./golden-source.ts";
+import { goldenFrom } from "../compose/golden-source.ts";
 
 /** Options about checking the answers of other servers. */
 export interface CheckCommandOptions {
