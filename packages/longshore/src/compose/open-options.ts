@@ -34,7 +34,7 @@ export interface OpenOptions {
   readonly repository?: string;
   /**
    * Models that are not in the repository and of which this device fetches the parts that it runs: the head that its plans
-   * need, or the whole if only that will do.
+   * need, or the whole if only that will do. `wanted` lists them; others of the source stay unknown here.
    */
   readonly packages?: DevicePackages;
   /** Servers to consider. */
