@@ -92,6 +92,8 @@ const others = ["adapters", "conformance", "tools", "examples"].flatMap((folder)
     .map((path) => ({ path: relative(root, path), text: readFileSync(path, "utf8") })),
 );
 
+const withoutComments = (text: string): string => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+
 const imports = (text: string): string[] =>
   [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;"']*?from\s*["']([^"']+)["']/g)].map(
     (match) => match[1] ?? "",
@@ -244,7 +246,7 @@ describe("banned calls", () => {
       .filter(({ path, test }) => !test && /^packages\/(core|engine|graph|server|grpc)\/src\//.test(path))
       .filter(({ path }) => !/^packages\/(server\/src\/listen|grpc\/src\/(listen|frame|ask))\//.test(path))
       .flatMap(({ path, text }) => {
-        const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+        const code = withoutComments(text);
         return banned.filter(([pattern]) => pattern.test(code)).map(([, name]) => `${path} calls ${name}`);
       });
     expect(wrong).toEqual([]);
@@ -267,6 +269,17 @@ describe("banned calls", () => {
       if (/\b(?:TODO|FIXME|XXX)\b/.test(text)) found.push(`${path} leaves something open`);
       return found;
     });
+    expect(wrong).toEqual([]);
+  });
+
+  it("no test casts a part of an object to its type, or counts calls by a mock", () => {
+    const wrong = sources
+      .filter(({ path, test }) => test || path.startsWith("packages/testkit/"))
+      .filter(({ path }) => !path.endsWith("/untyped.ts"))
+      .filter(({ text }) =>
+        /\bas (?:unknown as|never\b|any\b)|\bvi\.(?:spyOn|fn|mock)\(/.test(withoutComments(text)),
+      )
+      .map(({ path }) => path);
     expect(wrong).toEqual([]);
   });
 });

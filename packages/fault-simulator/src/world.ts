@@ -1,5 +1,5 @@
 import type { EndpointInfo, LongshoreEvent, WireRequest } from "@longshore/core";
-import { defaultTrialLimits } from "@longshore/core/internal";
+import { type AliasChange, defaultTrialLimits } from "@longshore/core/internal";
 import type { ModelStore } from "@longshore/engine";
 import { virtualClock, type VirtualClock } from "@longshore/lab";
 import { type RequestEnd, startApp, type StartedApp } from "./app.ts";
@@ -208,7 +208,7 @@ class World {
     const { gateway } = this.#spec;
     if (!gateway?.rollout) return;
     const { startMs, endMs, how } = gateway.rollout;
-    const change = (atMs: number, asked: () => object, done: () => boolean): void => {
+    const change = (atMs: number, asked: () => AliasChange, done: () => boolean): void => {
       const turn = (): void => {
         const rollouts = this.#slots.get(gateway.name)?.started?.rollouts;
         if (this.#closing || done()) return;
@@ -217,7 +217,7 @@ class World {
         const own = this.#slots.get(gateway.name)?.machine;
         // A machine that dies loses its answer: the operator sends the request again.
         void own?.onDeath(again);
-        rollouts?.change(aliasOfWorld, { revision, change: asked() as never }, "operator").then(
+        rollouts?.change(aliasOfWorld, { revision, change: asked() }, "operator").then(
           () => {
             this.#aliasSetMs = Math.min(this.#aliasSetMs, this.#clock.nowMs());
             this.#log.write(`${gateway.name} rollout ${JSON.stringify(asked())}`);
@@ -237,7 +237,7 @@ class World {
       () => ({ do: "set", model: "sum", version: "1" }),
       () => find() !== undefined,
     );
-    const start = {
+    const start: AliasChange = {
       do: "start",
       version: "2",
       mode: "canary",
