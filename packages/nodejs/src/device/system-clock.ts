@@ -25,8 +25,13 @@ export function systemClock(): Clock {
     wallMs: () => Date.now(),
     timer(delayMs, fire) {
       // A timer of the platform takes a millisecond at least; this comes when what has arrived by now was looked at.
-      if (delayMs <= 0) return setImmediate(fire);
-      return delayMs > longestTimerMs ? longTimer(delayMs, fire) : setTimeout(fire, delayMs);
+      if (delayMs <= 0) {
+        const next = setImmediate(fire);
+        return new Once(() => clearImmediate(next));
+      }
+      if (delayMs > longestTimerMs) return longTimer(delayMs, fire);
+      const handle = setTimeout(fire, delayMs);
+      return new Once(() => clearTimeout(handle));
     },
   };
 }
