@@ -1,5 +1,6 @@
 import { type CheckOptions, type DeviceParts, LongshoreError } from "@longshore/core";
 import type { RetryOptions } from "@longshore/core/internal";
+import type { DeviceMonitor } from "@longshore/nodejs";
 import type { ServerOptions } from "./dial.ts";
 import type { DirectoryOptions } from "./directory.ts";
 import type { DevicePackages, OpenOptions } from "./open-options.ts";
@@ -82,7 +83,7 @@ const serverChecks: Checks<ServerOptions> = {
   // Which of them an operator may state is checked where the server is dialled.
   trust: oneOf("none", "listed", "operated", "vouched", "attested"),
   kind: oneOf("longshore", "oip", "json"),
-  serves: mapping,
+  serves: listOf(mapping, '[{ segment: { model: "ocr" } }]'),
   credentials: mapping,
   tls: mapping,
   metrics: text,
@@ -123,13 +124,15 @@ const packageChecks: Checks<DevicePackages> = {
   waitMs: amount,
 };
 
-const deviceChecks: Checks<DeviceParts> = {
+// A monitor of `@longshore/nodejs` may be given as it is: it can also `read`.
+const deviceChecks: Checks<DeviceParts & Pick<DeviceMonitor, "read">> = {
   battery: task,
   memoryBytes: task,
   activeWatts: amount,
   idleWatts: amount,
   health: task,
   millijoulesPerMs: task,
+  read: task,
   radio: mapping,
   slots: amount,
 };
