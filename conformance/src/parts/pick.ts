@@ -363,6 +363,35 @@ async function eventually(ask: () => Promise<Reply>, wanted: (reply: Reply) => b
   }
 }
 
+/** A pool that one half-sent request fills. */
+interface FullPool {
+  readonly held: HalfSent;
+  /** The refusal of the next request. */
+  readonly reply: Reply;
+}
+
+/**
+ * Fills a pool that lets one request in at a time: sends half a request until the next one is refused. A half-sent request that
+ * arrives before the whole way is up is answered early, and another one takes its turn.
+ */
+async function filled(http: string, headers: Readonly<Record<string, string>>): Promise<FullPool> {
+  let held = await halfSent(http);
+  let answeredEarly = 0;
+  const reply = await eventually(
+    async () => {
+      if (!held.holds) {
+        answeredEarly++;
+        held = await halfSent(http);
+      }
+      return infer(http, headers);
+    },
+    ({ status }) => status === 429,
+  );
+  expectThat(reply.status === 429, `${reply.status} instead of 429; ${answeredEarly} half-sent answered`);
+  expectReply(reply, 429, "rejected");
+  return { held, reply };
+}
+
 /** Waits until no server listens at an address. A signal takes effect some time after it was sent. */
 async function untilGone(http: string): Promise<void> {
   const isThere = (): Promise<boolean> =>
@@ -435,20 +464,7 @@ const checks: Readonly<Record<string, Check>> = {
       ),
       200,
     );
-    let held = await halfSent(http);
-    let answeredEarly = 0;
-    const full = await eventually(
-      async () => {
-        if (!held.holds) {
-          answeredEarly++;
-          held = await halfSent(http);
-        }
-        return infer(http, rules());
-      },
-      ({ status }) => status === 429,
-    );
-    expectThat(full.status === 429, `${full.status} instead of 429; ${answeredEarly} half-sent answered`);
-    expectReply(full, 429, "rejected");
+    const { held, reply: full } = await filled(http, rules());
     expectThat(full.headers.get("retry-after") === "1", `retry-after: ${full.headers.get("retry-after")}`);
     held.end();
     const after = await eventually(
@@ -472,12 +488,7 @@ const checks: Readonly<Record<string, Check>> = {
     const opened = await started(fleet, open, { args: all, zones: ["us"], envoyArgs: ["--fail-open"] });
     await grpcClient(opened.http, "open=us");
     const narrow = await started(fleet, open, { args: [...all, "--most-in-flight", "1"], zones: ["us"] });
-    const held = await halfSent(narrow.http);
-    const full = await eventually(
-      () => infer(narrow.http, rules()),
-      ({ status }) => status === 429,
-    );
-    expectReply(full, 429, "rejected");
+    const { held } = await filled(narrow.http, rules());
     await grpcClient(narrow.http, "full");
     held.end();
     return "3 Envoys";
@@ -549,15 +560,7 @@ const checks: Readonly<Record<string, Check>> = {
         for (let at = 0; at < 5; at++) expectReply(await infer(http, rules()), 200);
       });
       expectThat(own.eu === 5, `${spill}: with the pool idle ${JSON.stringify(own)}`);
-      let held = await halfSent(http);
-      const full = await eventually(
-        async () => {
-          if (!held.holds) held = await halfSent(http);
-          return infer(http, rules("eu"));
-        },
-        ({ status }) => status === 429,
-      );
-      expectReply(full, 429, "rejected");
+      const { held } = await filled(http, rules("eu"));
       const over = await during(fleet, async () => {
         for (let at = 0; at < 5; at++) expectReply(await infer(http, rules()), 200);
         expectReply(await infer(http, { ...rules(), "longshore-max-cost": "1" }), 429, "rejected");
