@@ -12,7 +12,6 @@ import {
   abortError,
   afterPause,
   checkCredentialTarget,
-  connectionWords,
   credentialHeaders,
   newConnection,
   whenAborted,
@@ -46,7 +45,7 @@ function failure(thrown: unknown, address: string): LongshoreError {
     "transport",
     broken
       ? `${address} did not answer: ${code}`
-      : `no connection to ${address} ${code && `(${connectionWords(code)})`}`.trim(),
+      : `no connection to ${address} ${code && `(${code})`}`.trim(),
     { cause: thrown },
   );
 }

@@ -1,5 +1,6 @@
 import { inferredOffer } from "../endpoint/index.ts";
 import { modelListings } from "./index-json.ts";
+import { readLoadHeaders } from "./load-headers.ts";
 import { narrowedOffer, parseMissing, parseOffers } from "./offer-json.ts";
 import { severalAnswers } from "./several.ts";
 import { toldStatistics } from "./statistics.ts";
@@ -11,6 +12,7 @@ export interface FleetReaders {
   readonly narrowedOffer: typeof narrowedOffer;
   readonly parseMissing: typeof parseMissing;
   readonly parseOffers: typeof parseOffers;
+  readonly readLoadHeaders: typeof readLoadHeaders;
   readonly severalAnswers: typeof severalAnswers;
   readonly toldStatistics: typeof toldStatistics;
 }
@@ -22,6 +24,7 @@ export const fleetReaders: FleetReaders = {
   narrowedOffer,
   parseMissing,
   parseOffers,
+  readLoadHeaders,
   severalAnswers,
   toldStatistics,
 };

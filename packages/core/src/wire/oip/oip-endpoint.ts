@@ -49,7 +49,6 @@ import { ClientSpan } from "./client-span.ts";
 import { badReply, type Exchange, exchange } from "./exchange.ts";
 import { foreignKnowledge, isForeignDigest, toldConfiguration } from "./foreign.ts";
 import type { OipEndpointParts } from "./parts.ts";
-import { readLoadHeaders } from "./load-headers.ts";
 import { expectedOutputs, readResponse } from "./reply.ts";
 import { requestMessage, sequenceIdThere } from "./request-message.ts";
 import type { FleetReaders } from "./fleet-readers.ts";
@@ -181,7 +180,7 @@ export class OipEndpoint implements Endpoint {
     const { model, version } = request.segment;
     const span = new ClientSpan(this.#parts, model, given);
     const { call } = span;
-    const { clock, info, load } = this.#parts;
+    const { clock, info, load: learned } = this.#parts;
     /** Its reply says that it was answered. */
     let answered: Exchange | undefined;
     try {
@@ -195,13 +194,14 @@ export class OipEndpoint implements Endpoint {
         ? []
         : [{ stage: "encode", name: info.id, tookMs: clock.nowMs() - startedMs }];
       const posted = this.#posted(path, request, call, encoded, form);
-      const usualMs = load?.runMs(nameThere(info, model) ?? model, version);
+      const usualMs = learned?.runMs(nameThere(info, model) ?? model, version);
       const exchanged = await exchange(this.#parts, posted, call, progress, form, usualMs);
       if (exchanged.over) void this.#under.track(exchanged.over);
       if (exchanged.status !== 200) this.#refused(exchanged, progress);
       answered = exchanged;
       const expected = expectedOutputs(request.segment, this.#knows(request));
-      const reply = { request, exchanged, expected, codingStages };
+      const load = this.#loadIn(exchanged.headers);
+      const reply = { request, exchanged, expected, codingStages, load };
       const reading = readResponse(this.#parts, reply, this.#heads, call);
       const response = reading instanceof Promise ? await reading : reading;
       this.#tells = response.load !== undefined;
@@ -265,7 +265,7 @@ export class OipEndpoint implements Endpoint {
     const request = { method: "POST", path: probePath, headers: {}, body } as const;
     const reply = await this.#under.track(exchange(this.#parts, request, call));
     if (reply.status !== 200) throw readWireError(reply.status, reply.headers, reply.bytes, this.info.id);
-    return readLoadHeaders(reply.headers, this.#parts.clock.nowMs());
+    return this.#loadIn(reply.headers);
   }
 
   async close(): Promise<void> {
@@ -341,9 +341,14 @@ export class OipEndpoint implements Endpoint {
 
   /** Tells the caller how busy the server is, and throws its error. */
   #refused({ status, headers, bytes }: Exchange, progress: Progress | undefined): never {
-    const load = readLoadHeaders(headers, this.#parts.clock.nowMs());
+    const load = this.#loadIn(headers);
     if (load) progress?.refused?.(load);
     throw readWireError(status, headers, bytes, this.info.id);
+  }
+
+  /** The load that a reply reports. A client of this one server has no choice that it could guide. */
+  #loadIn(headers: Exchange["headers"]): LoadReport | undefined {
+    return this.#fleet?.readLoadHeaders(headers, this.#parts.clock.nowMs());
   }
 
   async *#inferStream(

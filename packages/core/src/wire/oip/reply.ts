@@ -18,6 +18,7 @@ import {
   type EndpointInfo,
   type InferenceRequest,
   type InferenceResponse,
+  type LoadReport,
   type ModelKnowledge,
   moveMicros,
   runMicros,
@@ -25,7 +26,6 @@ import {
 } from "../endpoint/index.ts";
 import { parseAccount } from "./account-json.ts";
 import type { Exchange } from "./exchange.ts";
-import { readLoadHeaders } from "./load-headers.ts";
 import { readServerTiming, wireReply } from "./wire.ts";
 import type { OipEndpointParts } from "./parts.ts";
 import { sealParameter, splitState } from "./sequence-parameters.ts";
@@ -165,6 +165,8 @@ export interface Answered {
   readonly exchanged: Exchange;
   readonly expected: readonly PortSpec[] | undefined;
   readonly codingStages: readonly StageTime[];
+  /** The load that the server reports with it. */
+  readonly load: LoadReport | undefined;
 }
 
 /**
@@ -229,7 +231,7 @@ async function decodedResponse(
 
 function unpackedResponse(
   parts: OipEndpointParts,
-  { request, exchanged, expected, codingStages }: Answered,
+  { request, exchanged, expected, codingStages, load }: Answered,
   message: InferReplyMessage,
   tensors: Tensors,
 ): InferenceResponse {
@@ -245,7 +247,6 @@ function unpackedResponse(
   if (told && told.segment.digest !== request.segment.digest && request.segment.digest !== "") {
     throw wrong("another version or variant of the model answered than requested");
   }
-  const load = readLoadHeaders(exchanged.headers, parts.clock.nowMs());
   const outputs = checkOutputs(plain, request.outputs, expected, request.classes);
   // Assigned one by one, since this is done for every small request.
   const response: Writable<InferenceResponse> = {

@@ -80,7 +80,13 @@ export async function* severalAnswers(
       throw badReply(info.id, thrown);
     }
   };
-  const answeredBy = (one: Exchange): Answered => ({ request, exchanged: one, expected, codingStages: [] });
+  const answeredBy = (one: Exchange): Answered => ({
+    request,
+    exchanged: one,
+    expected,
+    codingStages: [],
+    load: readLoadHeaders(one.headers, clock.nowMs()),
+  });
   const read = (one: Exchange): Promise<InferenceResponse> =>
     checked(() => readResponse(parts, answeredBy(one), heads, call));
   const answered = (): void => {
