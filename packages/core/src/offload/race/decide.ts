@@ -85,7 +85,8 @@ function doubted(
 
 /**
  * Makes a plan that starts at the same crossing as another and runs beside it, because a leg of that one is late or `lost` and has no
- * back-up. Undefined if no endpoint is left besides `without`; for a leg that is only late, if no healthy one is left.
+ * back-up. Undefined if no endpoint is left besides `without`; for a leg that is only late, if no healthy one is left. `rounds` of retries
+ * have begun.
  */
 export function furtherLegs(
   loop: Loop,
@@ -93,10 +94,10 @@ export function furtherLegs(
   held: HeldCrossing,
   without: ReadonlySet<EndpointId>,
   tally: Tally,
-  lost: boolean,
+  { lost, rounds }: { readonly lost: boolean; readonly rounds: number },
 ): Plan | undefined {
   const { maxPlans = defaultPlans } = loop.parts;
-  if (tally.plans.length >= maxPlans * (1 + (job.again?.rounds ?? 0))) return undefined;
+  if (tally.plans.length >= maxPlans * (1 + rounds)) return undefined;
   const nowMs = loop.clock.nowMs();
   let plan: Plan | Infeasible | undefined = planned(loop, job, held, without, nowMs);
   if (isInfeasible(plan) && lost) {

@@ -9,7 +9,6 @@ import type { NextEndpoint } from "../check/index.ts";
 import type { Backlog } from "../frames/index.ts";
 import type { KnownModel } from "../models/index.ts";
 import type { ProgressNote } from "../offloader/index.ts";
-import type { Retries } from "./retries.ts";
 
 /** No endpoint. */
 export const noEndpoints: ReadonlySet<EndpointId> = new Set();
@@ -78,8 +77,6 @@ interface RunTerms {
   readonly beside?: SiblingRuns | undefined;
   /** Whether it was not judged at admission: its first plan does that. */
   readonly unjudged?: true;
-  /** Retries at endpoints that failed it; undefined if each endpoint is tried once. */
-  readonly again?: Retries | undefined;
   readonly note?: ((note: ProgressNote) => void) | undefined;
 }
 

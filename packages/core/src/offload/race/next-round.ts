@@ -24,7 +24,7 @@ function mayRetry({ beside, frame, sequence, known }: Job): boolean {
  */
 export async function nextRound(
   loop: Loop,
-  { again }: Pick<Job, "again">,
+  again: Retries | undefined,
   failed: ReadonlySet<EndpointId>,
   paid: boolean,
 ): Promise<Round | undefined> {

@@ -1,6 +1,7 @@
 import type { EndpointId, LongshoreError } from "../../words/base/index.ts";
 import { latestOf, type Leg, type LegId, type Plan, waitsFor } from "../../decide/plan/index.ts";
 import type { Tensors } from "../../words/tensor/index.ts";
+import type { Retries } from "./retries.ts";
 
 /** A leg that failed. */
 interface FailedLeg {
@@ -19,6 +20,8 @@ export interface PlanProgress {
   givenUp: ReadonlySet<LegId>;
   /** Endpoints at which nothing is started in addition. */
   readonly exclude: ReadonlySet<EndpointId>;
+  /** Retries of its request at endpoints that failed it; undefined if each endpoint is tried once. */
+  readonly again: Retries | undefined;
 }
 
 // Most plans have one leg, which answers. They share these.
@@ -27,7 +30,11 @@ const noneFailed: PlanProgress["failed"] = new Map();
 const noneGivenUp: PlanProgress["givenUp"] = new Set();
 
 /** A plan of which nothing has begun. */
-export function planProgressOf(plan: Plan, exclude: ReadonlySet<EndpointId>): PlanProgress {
+export function planProgressOf(
+  plan: Plan,
+  exclude: ReadonlySet<EndpointId>,
+  again: Retries | undefined,
+): PlanProgress {
   return {
     plan,
     started: new Set(),
@@ -35,6 +42,7 @@ export function planProgressOf(plan: Plan, exclude: ReadonlySet<EndpointId>): Pl
     failed: noneFailed,
     givenUp: noneGivenUp,
     exclude,
+    again,
   };
 }
 

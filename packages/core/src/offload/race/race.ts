@@ -217,7 +217,7 @@ class Race {
       this.#guard(running, endpointState, hurries && latestOf(backUp, leg) !== undefined, times);
     }
     const alone = endpoints.all.size < 2 && !local;
-    if (running.watch || (alone && !this.#job.again)) return;
+    if (running.watch || (alone && !this.#progress.again)) return;
     // The plan has no second run that is only quicker; two opinions are to come soon.
     const soon = hurries && beside !== undefined;
     this.#guard(
@@ -232,7 +232,7 @@ class Race {
     const silent =
       running.heardBytes === 0 && (running.endpoint?.record.answeredAtMs ?? 0) < running.startedMs;
     if (because === "silent" || because === "overdue")
-      this.#job.again?.silent(running.leg.endpoint, because === "overdue" && !silent);
+      this.#progress.again?.silent(running.leg.endpoint, because === "overdue" && !silent);
     const begun = this.#instead(running, because !== "late");
     recordLate(this.#loop, this.#job.call.id, running, because, begun);
     return begun;
@@ -277,21 +277,22 @@ class Race {
     for (const { endpoint, error } of this.#progress.failed.values()) {
       if (!hadTooMuch(error)) without.add(endpoint);
     }
-    const asks = (): Plan | undefined =>
-      furtherLegs(this.#loop, this.#job, this.#held, without, this.#tally, lost);
+    const asks = (): Plan | undefined => this.#planned(without, lost);
     let plan = asks();
     if (!plan && lost) {
       // No other endpoint is left. One that failed the request a while ago may be well by now, and at a silent one this try may be lost. The one
       // that failed it least comes first: another may fail it time after time.
-      const again = this.#job.again?.begin() ?? noEndpoints;
+      const { again } = this.#progress;
       const failures = (id: EndpointId): number =>
         [...this.#progress.failed.values()].filter(({ endpoint }) => endpoint === id).length;
-      const waiting = [...again].sort((one, other) => failures(one) - failures(other));
+      const waiting = [...(again?.begin() ?? noEndpoints)].sort(
+        (one, other) => failures(one) - failures(other),
+      );
       while (!plan && waiting.length > 0) {
         without.delete(waiting.shift() as EndpointId);
         plan = asks();
       }
-      this.#job.again?.keep(waiting);
+      again?.keep(waiting);
     }
     return plan ? this.#added(plan) : [];
   }
@@ -302,15 +303,20 @@ class Race {
    */
   #sameAgain({ leg, endpoint, startedMs }: Running): readonly Leg[] {
     const { endpoints, local } = this.#loop;
-    const { again } = this.#job;
+    const { again, exclude } = this.#progress;
     if (!again || !endpoint || endpoint.record.newestBeganMs <= startedMs) return [];
-    if (this.#progress.exclude.has(leg.endpoint) || !again.beginUnpaid(leg.endpoint)) return [];
+    if (exclude.has(leg.endpoint) || !again.beginUnpaid(leg.endpoint)) return [];
     const without = new Set([...endpoints.all.keys(), ...(local ? [local.info.id] : [])]);
     without.delete(leg.endpoint);
-    const plan = furtherLegs(this.#loop, this.#job, this.#held, without, this.#tally, true);
+    const plan = this.#planned(without, true);
     if (plan) return this.#added(plan);
     again.keep([leg.endpoint]);
     return [];
+  }
+
+  #planned(without: ReadonlySet<EndpointId>, lost: boolean): Plan | undefined {
+    const rounds = this.#progress.again?.rounds ?? 0;
+    return furtherLegs(this.#loop, this.#job, this.#held, without, this.#tally, { lost, rounds });
   }
 
   /** Adds the legs of a further plan. Returns those that begin at once. */
@@ -434,7 +440,7 @@ class Race {
     this.#progress.failed = new Map([...this.#progress.failed, [leg.id, { endpoint: leg.endpoint, error }]]);
     if (!isPassing(error)) this.#dropEarlier(leg, error);
     if (this.#settled) return;
-    if (!this.#isHere(leg)) this.#job.again?.failed(leg.endpoint, error);
+    if (!this.#isHere(leg)) this.#progress.again?.failed(leg.endpoint, error);
     if (final(error)) {
       this.#stop(error);
       return;

@@ -95,8 +95,7 @@ async function followPlans(
 ): Promise<Outcome> {
   const { maxPlans = defaultPlans } = loop.parts;
   const again = retriesOf(loop, job);
-  const own = again ? { ...job, again } : job;
-  let { held } = own;
+  let { held } = job;
   let first = held;
   let exclude = without;
   let failed = noEndpoints;
@@ -110,7 +109,7 @@ async function followPlans(
   let { known, sequence } = job;
   // Plans that were added beside one do not count: their results are as good as those of the first.
   for (let plans = 1; ; plans++) {
-    const now: Job = sequence === job.sequence && known === job.known ? own : { ...own, known, sequence };
+    const now: Job = sequence === job.sequence && known === job.known ? job : { ...job, known, sequence };
     let plan: Plan;
     try {
       plan = decide(loop, now, held, exclude, broke, tally);
@@ -131,7 +130,7 @@ async function followPlans(
       }
       renewed = broke;
       const left: Round | undefined =
-        broke && !newer && !isUnrepeatable(held) ? await nextRound(loop, now, failed, paid) : undefined;
+        broke && !newer && !isUnrepeatable(held) ? await nextRound(loop, again, failed, paid) : undefined;
       if (newer) {
         known = newer;
         plans--;
@@ -152,7 +151,7 @@ async function followPlans(
     const single = onlyHere(loop, plan, job);
     const following = single
       ? runHere(loop, now, held, plan, single, tally)
-      : race(loop, now, held, planProgressOf(plan, exclude), tally);
+      : race(loop, now, held, planProgressOf(plan, exclude, again), tally);
     // Polled after the request itself is sent, since it would wait for these messages. Paid once for a request, however often it is
     // planned.
     if (plans === 1) loop.probing.askLoads(plan);

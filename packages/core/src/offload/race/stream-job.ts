@@ -38,7 +38,7 @@ export async function* streamJob(loop: Loop, given: Job): AsyncIterable<Inferenc
     try {
       plan = decide(loop, job, job.held, new Set([...single, ...failed]), broke, tally);
     } catch (thrown) {
-      const left = broke && (await nextRound(loop, { again }, failed, false));
+      const left = broke && (await nextRound(loop, again, failed, false));
       if (!left) throw thrown;
       failed = left.without;
       continue;
