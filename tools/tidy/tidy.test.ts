@@ -11,7 +11,7 @@ import { reasons } from "@longshore/core";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Modules of core (by layer) and engine, in the order in which they may import: only those above them in their list. */
+/** Modules of core (by layer), engine and longshore, in the order in which they may import: only those above them in their list. */
 const modulesOf: Readonly<Record<string, readonly string[]>> = {
   core: [
     "words/base",
@@ -60,6 +60,35 @@ const modulesOf: Readonly<Record<string, readonly string[]>> = {
     "run",
     "execute",
   ],
+  // Its folders are read from inside: none has an `index.ts`.
+  longshore: [
+    "model-file",
+    "rollout",
+    "settings",
+    "engine",
+    "connect",
+    "package",
+    "compose",
+    "options",
+    "configuration",
+    "incident",
+    "inputs",
+    "observe",
+    "pick",
+    "publish",
+    "slo",
+    "top",
+    "authz",
+    "profile",
+    "scale",
+    "advise",
+    "check",
+    "demo",
+    "quantize",
+    "simulate",
+    "placement",
+    "command",
+  ],
 };
 
 function filesUnder(folder: string): string[] {
@@ -99,14 +128,21 @@ const imports = (text: string): string[] =>
     (match) => match[1] ?? "",
   );
 
-/** The package and the module that hold a source file of core or engine; undefined for other files. */
-function moduleOf(path: string): { readonly order: readonly string[]; readonly name: string } | undefined {
+interface Module {
+  readonly order: readonly string[];
+  readonly name: string;
+  readonly hasIndex: boolean;
+}
+
+/** The module that holds a source file; undefined for files of a package without modules. */
+function moduleOf(path: string): Module | undefined {
   const [, owner = "", inside = ""] = /^packages\/([^/]+)\/src\/(.+)$/.exec(path) ?? [];
   const order = modulesOf[owner];
   // The entry point of the package stands above all modules.
   if (!order || !inside.includes("/")) return undefined;
   const depth = owner === "core" ? 2 : 1;
-  return { order, name: inside.split("/").slice(0, depth).join("/") };
+  const name = inside.split("/").slice(0, depth).join("/");
+  return { order, name, hasIndex: owner !== "longshore" };
 }
 
 /** The source file that a relative import leads to, from the root of the repository. */
@@ -137,7 +173,7 @@ describe("modules", () => {
       targets
         .filter((target) => {
           const other = moduleOf(targetOf(path, target));
-          return other !== undefined && other.name !== own.name && !target.endsWith("/index.ts");
+          return other?.hasIndex === true && other.name !== own.name && !target.endsWith("/index.ts");
         })
         .map((target) => `${path} imports ${target}`),
     );

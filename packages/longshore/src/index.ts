@@ -42,14 +42,14 @@ export {
   type OpenedRegistry,
   openRegistry,
   type RegistryOptions,
-} from "./compose/directory.ts";
-export type { JoinOptions } from "./compose/join.ts";
-export type { ServerOptions } from "./compose/dial.ts";
-export type { ServerTls } from "./compose/server-tls.ts";
+} from "./connect/directory.ts";
+export type { JoinOptions } from "./connect/join.ts";
+export type { ServerOptions } from "./connect/dial.ts";
+export type { ServerTls } from "./connect/server-tls.ts";
 export { gateway, type GatewayOptions } from "./compose/forwarding.ts";
 export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";
-export type { RuntimeName } from "./compose/open-engine.ts";
-export { openModel, type OpenedModel } from "./compose/open-model.ts";
+export type { RuntimeName } from "./engine/open-engine.ts";
+export { openModel, type OpenedModel } from "./engine/open-model.ts";
 export { openOffloader } from "./compose/open-offloader.ts";
 export { type OpenOptions } from "./compose/open-options.ts";
 export type { Online, OnlineOptions } from "./compose/put-online.ts";

@@ -4,12 +4,12 @@
  * @module
  */
 export { type Effort, measuredModel, type MeasuredModel } from "./advise/measured-model.ts";
-export { platformCodecs } from "./compose/codecs.ts";
+export { platformCodecs } from "./engine/codecs.ts";
 export { wholeMs } from "./profile/merge-profile.ts";
 export { answerAgreement, sampleTensors } from "./profile/measure.ts";
-export { type OpenedEngine, openEngine } from "./compose/open-engine.ts";
+export { type OpenedEngine, openEngine } from "./engine/open-engine.ts";
 export { recordingRuntime } from "./profile/recording-runtime.ts";
 export { radioTowards } from "./compose/device-radio.ts";
-export { dial, serverInfo } from "./compose/dial.ts";
+export { dial, serverInfo } from "./connect/dial.ts";
 export { type DemoEndpoint, startEndpoint } from "./demo/endpoint.ts";
 export { profiledStore } from "./demo/profiled-store.ts";

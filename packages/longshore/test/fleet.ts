@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gateway } from "../src/compose/forwarding.ts";
-import { openModel } from "../src/compose/open-model.ts";
+import { openModel } from "../src/engine/open-model.ts";
 import { serve, type RunningServer } from "../src/compose/serve.ts";
 
 /** A gateway before two servers. */

@@ -11,7 +11,7 @@ import {
   type SimulatedModel,
   type Trace,
 } from "@longshore/lab";
-import { platformCodecs } from "../compose/codecs.ts";
+import { platformCodecs } from "../engine/codecs.ts";
 import { type ReplayDemand, type Replayed, replayRequests, type Score } from "./replay.ts";
 
 /** The world that the advice is about. */

@@ -4,7 +4,7 @@ import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, LocalAllowances, type QuotaRules } from "@longshore/server";
 import { openIdentity } from "../compose/identity.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { type CommandIo, type ExitCode, logged, stopped } from "../options/io.ts";
 import { hostAndPort } from "../pick/addresses.ts";
 import { authzConfiguration } from "../pick/envoy.ts";

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { locatedYaml } from "@longshore/nodejs";
 import type { QuotaRules } from "@longshore/server";
-import { type ObjectSchema, pathText, problemOf, type Schema } from "../configuration/schema.ts";
+import { type ObjectSchema, pathText, problemOf, type Schema } from "../settings/schema.ts";
 
 const amount: Schema = { type: "number", minimum: 0, maximum: 1e15, description: "On average, in a second." };
 

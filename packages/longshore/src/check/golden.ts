@@ -4,8 +4,8 @@ import { endCut, type GoldenPair, LongshoreError, startCut } from "@longshore/co
 import { goldenFile, goldenText, housekeepingCall } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { sampleTensors } from "../profile/measure.ts";
-import { openEngine } from "../compose/open-engine.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
 
 /** Options of `longshore golden`. */
 export interface GoldenCommandOptions {

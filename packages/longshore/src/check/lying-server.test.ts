@@ -9,9 +9,9 @@ import type { CheckOptions, LongshoreEvent, OffloadDefaults } from "@longshore/c
 import { writeModels } from "@longshore/testkit";
 import { runCommand } from "../command/run-command.ts";
 import { gateway } from "../compose/forwarding.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
-import { goldenFrom } from "../compose/golden-source.ts";
+import { goldenFrom } from "../engine/golden-source.ts";
 
 let folder: string;
 const open: { close(graceMs?: number): Promise<void> }[] = [];

@@ -1,6 +1,6 @@
 import nodeModule from "node:module";
 import { join } from "node:path";
-import { cacheFolderOf } from "../compose/cache-folder.ts";
+import { cacheFolderOf } from "../engine/cache-folder.ts";
 
 /** `enableCompileCache` of Node.js 22.1 and later. */
 type Enable = (folder: string) => unknown;

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { misspeltVariables, schemaFor, settle } from "../configuration/settle.ts";
-import type { Setting } from "../configuration/settled.ts";
+import type { Setting } from "../settings/settled.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 import { checkSettings } from "./serving-settings.ts";
 

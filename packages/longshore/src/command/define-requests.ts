@@ -1,7 +1,7 @@
 import { type Defining, help } from "../options/define.ts";
 import { inferCommand } from "./infer.ts";
 import { plan } from "./plan.ts";
-import { requestOptions } from "../options/request-options.ts";
+import { requestOptions } from "./request-options.ts";
 
 /** `inferCommand` and `plan`. */
 export function defineRequests({ program, action, io }: Defining): void {

@@ -6,7 +6,7 @@ import { groupHelp } from "../configuration/help-groups.ts";
 import { keysAdd, keysList, keysRevoke } from "./keys.ts";
 import { onlineOptions } from "../options/online-options.ts";
 import { repositoryOptions } from "../options/repository-options.ts";
-import { pullOptions } from "../package/define-package.ts";
+import { pullOptions } from "./define-package.ts";
 import { ownPriceOptions } from "../options/price-options.ts";
 import { tritonOptions } from "../options/triton-options.ts";
 import { allowClassesOption } from "../options/data-class-options.ts";

@@ -8,8 +8,8 @@ import {
 } from "@longshore/core";
 import { aliasFrom, checkSignature, entryJson, sign } from "@longshore/core/internal";
 import { endOfTimeMs, newOperatorKey, operatorRing, operatorSigner, systemClock } from "@longshore/nodejs";
-import { changeDirectoryFile, readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { changeDirectoryFile, readDirectoryFile, type SignedAlias } from "../connect/entry-file.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { type CommandIo, type ExitCode, table } from "../options/io.ts";
 

@@ -17,12 +17,12 @@ import {
   systemRandom,
   wasmRuntime,
 } from "@longshore/nodejs";
-import { dial, type DialOptions, serverInfo } from "../compose/dial.ts";
-import { diallingIn } from "../compose/directory.ts";
-import { platformTransforms } from "../compose/transforms.ts";
+import { dial, type DialOptions, serverInfo } from "../connect/dial.ts";
+import { diallingIn } from "../connect/directory.ts";
+import { platformTransforms } from "../engine/transforms.ts";
 import { accelerators } from "../profile/each-provider.ts";
-import { tryProvider, tryRuntime } from "../compose/try-runtime.ts";
-import { installedSamples } from "../compose/samples.ts";
+import { tryProvider, tryRuntime } from "../engine/try-runtime.ts";
+import { installedSamples } from "../engine/samples.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, directoryOf } from "../options/directory-options.ts";
 import { byteCount, type CommandIo, type ExitCode, table } from "../options/io.ts";

@@ -6,7 +6,7 @@ import { writeNpy } from "../inputs/npy.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { accountText, tensorJson, tensorLine } from "./print-result.ts";
 import { prepareRequest } from "./request.ts";
-import type { RequestOptions } from "../options/request-options.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** Options of `longshore infer`. */
 export interface InferCommandOptions extends RequestOptions {

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { explained } from "./plan.ts";
 

@@ -4,7 +4,7 @@ import { meanOf } from "@longshore/core/internal";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { directoryLine, lostTable, planText } from "./print-result.ts";
 import { type PreparedRequest, prepareRequest } from "./request.ts";
-import type { RequestOptions } from "../options/request-options.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** Options of `longshore plan`. */
 export interface PlanOptions extends RequestOptions {

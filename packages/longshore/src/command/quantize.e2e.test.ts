@@ -6,7 +6,7 @@ import { sampleRepository } from "@longshore/samples";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { wholeMs } from "../profile/merge-profile.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
-import { platformTransforms } from "../compose/transforms.ts";
+import { platformTransforms } from "../engine/transforms.ts";
 import { readInputFiles } from "../inputs/read-inputs.ts";
 import { runCommand } from "./run-command.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
 
 const main = fileURLToPath(new URL("../../dist/command/main.js", import.meta.url));

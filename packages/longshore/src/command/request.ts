@@ -6,22 +6,22 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
-import { usableProviders } from "../compose/device-engines.ts";
-import { describedAt, stepsMissing } from "../compose/described-at.ts";
+import { usableProviders } from "../engine/device-engines.ts";
+import { describedAt, stepsMissing } from "../connect/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
-import type { ServerOptions } from "../compose/dial.ts";
+import type { ServerOptions } from "../connect/dial.ts";
 import { type OpenedOffloader, openLocal } from "../compose/open-offloader.ts";
 import type { OpenOptions } from "../compose/open-options.ts";
-import { openModel, type OpenedModel } from "../compose/open-model.ts";
-import { platformTransforms } from "../compose/transforms.ts";
+import { openModel, type OpenedModel } from "../engine/open-model.ts";
+import { platformTransforms } from "../engine/transforms.ts";
 import { type ImagePreparation, plainPreparation } from "../inputs/image-tensor.ts";
 import { noteLeftOutOf } from "../inputs/note-left-out.ts";
 import { readInputFiles } from "../inputs/read-inputs.ts";
 import { serversOf } from "../options/at-options.ts";
 import { directoryOf } from "../options/directory-options.ts";
 import type { CommandIo } from "../options/io.ts";
-import { packageReference, pullOptionsOf } from "../package/command.ts";
-import type { RequestOptions } from "../options/request-options.ts";
+import { packageReference, pullOptionsOf } from "./package.ts";
+import type { RequestOptions } from "./request-options.ts";
 
 /** An opened model with inputs and limits, ready to be inferred or planned. */
 export interface PreparedRequest {
@@ -89,7 +89,7 @@ async function fromFile(
 > {
   if (config === undefined) return {};
   // Its schema is made of the options of other commands.
-  const { appOptions } = await import("../configuration/app-options.ts");
+  const { appOptions } = await import("./app-options.ts");
   const { servers, policy, defaults, carbon } = await appOptions(config, io.environment);
   return {
     ...(servers ? { servers: servers.map((one) => (typeof one === "string" ? { address: one } : one)) } : {}),

@@ -29,8 +29,8 @@ export const groups: readonly CommandGroup[] = [
   },
   { commands: ["config"], load: async () => (await import("./define-config.ts")).defineConfig },
   { commands: ["directory"], load: async () => (await import("./define-directory.ts")).defineDirectory },
-  { commands: ["package"], load: async () => (await import("../package/define-package.ts")).definePackage },
-  { commands: ["rollout"], load: async () => (await import("../rollout/define-rollout.ts")).defineRollout },
+  { commands: ["package"], load: async () => (await import("./define-package.ts")).definePackage },
+  { commands: ["rollout"], load: async () => (await import("./define-rollout.ts")).defineRollout },
   { commands: ["slo"], load: async () => (await import("../slo/define-slo.ts")).defineSlo },
   { commands: ["infer", "plan"], load: async () => (await import("./define-requests.ts")).defineRequests },
   {

@@ -1,8 +1,8 @@
-import type { RuntimeName } from "../compose/open-engine.ts";
+import type { RuntimeName } from "../engine/open-engine.ts";
 import type { ServersAtOptions } from "../options/at-options.ts";
 import type { OwnPriceOptions } from "../options/price-options.ts";
 import type { OnlineCommandOptions } from "../options/online-options.ts";
-import type { PullCommandOptions } from "../package/command.ts";
+import type { PullCommandOptions } from "./package.ts";
 import type { RepositoryOptions } from "../options/repository-options.ts";
 import type { TritonOptions } from "../options/triton-options.ts";
 

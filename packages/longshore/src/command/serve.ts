@@ -2,9 +2,9 @@ import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
 import { keepYoung, yieldToFirst } from "@longshore/nodejs";
 import { checksOf, confirmOf } from "../options/check-options.ts";
-import { goldenFrom } from "../compose/golden-source.ts";
-import { portsAt } from "../compose/described-at.ts";
-import { openModel } from "../compose/open-model.ts";
+import { goldenFrom } from "../engine/golden-source.ts";
+import { portsAt } from "../connect/described-at.ts";
+import { openModel } from "../engine/open-model.ts";
 import { forwardingTo } from "../compose/forwarding.ts";
 import { type RunningServer, serve as startServer } from "../compose/serve.ts";
 import { beliefsOf, retryOf, serversAt } from "../options/at-options.ts";
@@ -17,7 +17,7 @@ import {
   serveUntilStopped,
   startedOrStopped,
 } from "../options/online-options.ts";
-import { pullOptionsOf } from "../package/command.ts";
+import { pullOptionsOf } from "./package.ts";
 import { repositoryServeOptions } from "../options/repository-options.ts";
 import { tritonServeOptions } from "../options/triton-options.ts";
 import { carbonOf } from "../configuration/carbon-settings.ts";

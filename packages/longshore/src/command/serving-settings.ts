@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { systemClock } from "@longshore/nodejs";
 import { parseIdentity } from "@longshore/server";
-import { readTextFile } from "../compose/read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { type WatchedSettings, watchSettings } from "../configuration/live.ts";
 import { carbonFrom } from "../configuration/carbon-settings.ts";
 import { checkPolicy } from "../configuration/policy-settings.ts";
 import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { misspeltVariables, settle } from "../configuration/settle.ts";
-import type { Settled } from "../configuration/settled.ts";
+import type { Settled } from "../settings/settled.ts";
 import { serversAt } from "../options/at-options.ts";
 import { type ConnectionName, shownOf } from "../options/connection-options.ts";
 import type { CommandIo } from "../options/io.ts";

@@ -16,9 +16,9 @@ import {
   verifySplit,
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
-import { platformTransforms } from "../compose/transforms.ts";
-import { type OpenedFile, openFile } from "../compose/open-file.ts";
-import { openModel } from "../compose/open-model.ts";
+import { platformTransforms } from "../engine/transforms.ts";
+import { type OpenedFile, openFile } from "../engine/open-file.ts";
+import { openModel } from "../engine/open-model.ts";
 import { noteLeftOut } from "../inputs/note-left-out.ts";
 import { readInputFiles } from "../inputs/read-inputs.ts";
 import { findPlacement } from "../placement/command.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { writeModels } from "@longshore/testkit";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "./serve.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "longshore-batch-"));

@@ -3,8 +3,8 @@ import { radios } from "@longshore/core/internal";
 import { deviceMonitor, systemClock } from "@longshore/nodejs";
 import { describe, expect, it } from "vitest";
 import { checkOpenOptions } from "./check-open-options.ts";
-import type { ServerOptions } from "./dial.ts";
-import type { DirectoryOptions } from "./directory.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import type { DirectoryOptions } from "../connect/directory.ts";
 import type { DevicePackages, OpenOptions } from "./open-options.ts";
 
 const credentials = { bearer: () => "token" };

@@ -1,8 +1,8 @@
 import { type CheckOptions, type DeviceParts, LongshoreError } from "@longshore/core";
 import type { RetryOptions } from "@longshore/core/internal";
 import type { DeviceMonitor } from "@longshore/nodejs";
-import type { ServerOptions } from "./dial.ts";
-import type { DirectoryOptions } from "./directory.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import type { DirectoryOptions } from "../connect/directory.ts";
 import type { DevicePackages, OpenOptions } from "./open-options.ts";
 
 /** Returns what is wrong with a value, as a sentence that begins with its path; undefined if nothing is. */

@@ -13,7 +13,7 @@ import {
 import { farmModel, farmEndpoint, farmRequest } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { createHandler, createLife, listen } from "@longshore/server";
-import { dial, serverInfo } from "./dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
 
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {

@@ -14,7 +14,7 @@ import { graphBuilder, writeModel } from "@longshore/graph";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
-import { dial, serverInfo } from "./dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
 import { gateway } from "./forwarding.ts";
 import { serve } from "./serve.ts";
 

@@ -12,11 +12,11 @@ import {
 import type { BeliefMemory, CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { policyAtServer, ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
-import { dialAll, type Reachable } from "./dial-all.ts";
-import { platformCodecs } from "./codecs.ts";
-import { type DirectoryOpening, openRegistry, type RegistryOptions, unionOf } from "./directory.ts";
+import { dialAll, type Reachable } from "../connect/dial-all.ts";
+import { platformCodecs } from "../engine/codecs.ts";
+import { type DirectoryOpening, openRegistry, type RegistryOptions, unionOf } from "../connect/directory.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./put-online.ts";
-import type { OnlineEndpoint } from "./online-endpoint.ts";
+import type { OnlineEndpoint } from "../connect/online-endpoint.ts";
 
 /** An offloader over servers, and an engine if there is one, as one endpoint. */
 function over(

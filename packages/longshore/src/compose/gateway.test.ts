@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { listedDirectory, writeModels } from "@longshore/testkit";
-import { serverInfo } from "./dial.ts";
+import { serverInfo } from "../connect/dial.ts";
 import { gateway, type GatewayOptions } from "./forwarding.ts";
 import { keyStore } from "./key-store.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 let folder: string;

@@ -15,10 +15,10 @@ import {
   parseIdentity,
   weightOf,
 } from "@longshore/server";
-import { fetchTrusting } from "./fetch-trusting.ts";
+import { fetchTrusting } from "../connect/fetch-trusting.ts";
 import { fastKeyHasher, readPepper } from "./pepper.ts";
 import { watchFiles } from "@longshore/nodejs";
-import { readTextFile } from "./read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 
 /** Identity from files, which are watched. */
 export interface OpenedIdentity {

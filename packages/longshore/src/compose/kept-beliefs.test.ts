@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import type { LongshoreEvent } from "@longshore/core";
 import { writeDouble } from "../../test/models.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { serve } from "./serve.ts";
 

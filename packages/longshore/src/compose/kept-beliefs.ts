@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Clock, LongshoreError } from "@longshore/core";
 import { openBeliefs, type OpenBeliefs } from "@longshore/nodejs";
-import { cacheFolderOf } from "./cache-folder.ts";
+import { cacheFolderOf } from "../engine/cache-folder.ts";
 
 /** Inputs of `keptBeliefs`. */
 export interface KeptBeliefsParts {

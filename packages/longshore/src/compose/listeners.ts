@@ -17,7 +17,7 @@ import {
   nodeTls,
 } from "@longshore/server";
 import { watchFiles } from "@longshore/nodejs";
-import { readTextFile } from "./read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 
 /** Files in PEM, watched: certificates of workloads are renewed every hour. */
 export interface TlsFiles {

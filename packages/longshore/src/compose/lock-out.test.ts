@@ -6,7 +6,7 @@ import { writeModels } from "@longshore/testkit";
 import { type FaultyRelay, faultyRelay } from "../../test/faulty-relay.ts";
 import { answer, before, closeAll, upstream } from "../../test/upstream.ts";
 import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "./serve.ts";
 
 let folder: string;

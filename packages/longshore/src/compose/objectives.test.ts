@@ -4,11 +4,11 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { float32Tensor, type Limits, type Offloader } from "@longshore/core";
 import { constantTrace, linkProxy, type LinkProxy } from "@longshore/lab";
 import { command } from "../../test/command.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { type Online } from "./put-online.ts";
 import { gateway } from "./forwarding.ts";
-import { installedSamples } from "./samples.ts";
+import { installedSamples } from "../engine/samples.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 /** One far away that takes little for each megabyte, one beside the gateway that takes much. */

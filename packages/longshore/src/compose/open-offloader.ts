@@ -17,15 +17,15 @@ import {
   systemRandom,
 } from "@longshore/nodejs";
 import { openPull } from "../package/pull.ts";
-import { goldenFrom } from "./golden-source.ts";
+import { goldenFrom } from "../engine/golden-source.ts";
 import { checkOpenOptions } from "./check-open-options.ts";
-import { portsAt } from "./described-at.ts";
-import { dialAll } from "./dial-all.ts";
+import { portsAt } from "../connect/described-at.ts";
+import { dialAll } from "../connect/dial-all.ts";
 import { keptBeliefs } from "./kept-beliefs.ts";
-import { isDirectory, openDirectory } from "./directory.ts";
-import { openDeviceEngines, usableProviders } from "./device-engines.ts";
+import { isDirectory, openDirectory } from "../connect/directory.ts";
+import { openDeviceEngines, usableProviders } from "../engine/device-engines.ts";
 import { radioTowards } from "./device-radio.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import type { OpenOptions } from "./open-options.ts";
 
 /** The same with a store that is already open, for the command, the demonstration and tests. */
@@ -123,7 +123,7 @@ export function openLocal(options: LocalOptions): OpenedOffloader {
 async function withFile({ configFile, ...options }: OpenOptions): Promise<OpenOptions> {
   if (configFile === undefined) return options;
   // Most apps have no file, and its schema comes from the command's options.
-  const { appOptions } = await import("../configuration/app-options.ts");
+  const { appOptions } = await import("../command/app-options.ts");
   const ofFile = await appOptions(configFile, process.env);
   const defaults = { ...ofFile.defaults, ...options.defaults };
   return { ...ofFile, ...options, defaults };

@@ -8,9 +8,9 @@ import type {
 } from "@longshore/core";
 import type { CarbonZones, RetryOptions } from "@longshore/core/internal";
 import type { PullOptions } from "../package/pull.ts";
-import type { ServerOptions } from "./dial.ts";
-import type { Dialling, DirectoryOptions } from "./directory.ts";
-import type { RuntimeName } from "./open-engine.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import type { Dialling, DirectoryOptions } from "../connect/directory.ts";
+import type { RuntimeName } from "../engine/open-engine.ts";
 
 /** Models that a device gets from elsewhere, as far as it needs them. */
 export interface DevicePackages extends Omit<PullOptions, "asNeeded"> {

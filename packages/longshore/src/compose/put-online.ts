@@ -27,14 +27,22 @@ import {
 import { aliasFile } from "../rollout/alias-file.ts";
 import { followAliases } from "../rollout/follow-aliases.ts";
 import { prepareTarget, targetOf } from "../rollout/target.ts";
-import { platformCodecs } from "./codecs.ts";
-import type { BufferedEvents } from "./buffered-events.ts";
-import { endpointName, joinAs, type JoinOptions, leave, openJoin, reachable, serverName } from "./join.ts";
+import { platformCodecs } from "../engine/codecs.ts";
+import type { BufferedEvents } from "../connect/buffered-events.ts";
+import {
+  endpointName,
+  joinAs,
+  type JoinOptions,
+  leave,
+  openJoin,
+  reachable,
+  serverName,
+} from "../connect/join.ts";
 import { type OpenedIdentity, openIdentity } from "./identity.ts";
 import { hostsOf, isLoopbackHost, type ListenersOptions, openListeners } from "./listeners.ts";
 import { openQuotas, type QuotaOptions } from "./quotas.ts";
 import { openTelemetry, type TelemetryOptions } from "./telemetry.ts";
-import type { OnlineEndpoint } from "./online-endpoint.ts";
+import type { OnlineEndpoint } from "../connect/online-endpoint.ts";
 
 /** The options of every server, for any endpoint. */
 export interface OnlineOptions extends ListenersOptions {

@@ -14,8 +14,8 @@ import {
   type Quotas,
   type SpentMicros,
 } from "@longshore/server";
-import type { ServerOptions } from "./dial.ts";
-import { transportShown } from "./server-tls.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import { transportShown } from "../connect/server-tls.ts";
 
 /** Limits of tenants at a server or gateway. */
 export interface QuotaOptions {

@@ -8,7 +8,7 @@ import { acknowledgeHeader, housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { writeModels } from "@longshore/testkit";
 import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 const width = 65_536;

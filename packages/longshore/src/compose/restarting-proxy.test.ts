@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { writeModels } from "@longshore/testkit";
 import { type FaultyRelay, faultyRelay } from "../../test/faulty-relay.ts";
 import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "./serve.ts";
 
 let folder: string;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loopModel } from "@longshore/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 let folder: string;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { tritonModels, writeModels } from "@longshore/testkit";
 import { keyStore } from "./key-store.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 let folder: string;

@@ -4,7 +4,7 @@ import { type Observer, type Policy, standardPolicy } from "@longshore/core";
 import { listedDirectory } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
 import { answer, before, closeAll, type Infer, readAll, upstream } from "../../test/upstream.ts";
-import { serverInfo } from "./dial.ts";
+import { serverInfo } from "../connect/dial.ts";
 
 afterEach(closeAll);
 

@@ -6,7 +6,7 @@ import { numericTensor } from "@longshore/core";
 import { int32View } from "@longshore/core/internal";
 import { writeModels } from "@longshore/testkit";
 import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { type RunningServer, serve } from "./serve.ts";
 

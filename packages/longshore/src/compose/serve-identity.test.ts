@@ -10,7 +10,7 @@ import { httpTransport, systemClock } from "@longshore/nodejs";
 import { grpcStream } from "@longshore/testkit";
 import { type TestAuthority, testAuthority, type TestCertificate } from "@longshore/testkit/certificates";
 import { keyStore } from "./key-store.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { forwardingTo } from "./forwarding.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { type RunningServer, serve, type ServeOptions } from "./serve.ts";

@@ -3,28 +3,28 @@ import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { type DirectoryApi, type JoinReply, type Registration, ratesOf } from "@longshore/core/internal";
 import { type Engine, type ModelStore, onProcessor } from "@longshore/engine";
 import { deviceMonitor, layeredStore, listedPackages } from "@longshore/nodejs";
-import type { DirectoryOpening } from "./directory.ts";
+import type { DirectoryOpening } from "../connect/directory.ts";
 import {
   controlModels,
   loadErrorText,
   missingModels,
   type ModelControlOptions,
   usableModels,
-} from "./model-control.ts";
+} from "../engine/model-control.ts";
 import {
   defaultRates,
   type EngineOptions,
   type ModelLimits,
   openEngine,
   type RuntimeName,
-} from "./open-engine.ts";
+} from "../engine/open-engine.ts";
 import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./put-online.ts";
-import type { OnlineEndpoint } from "./online-endpoint.ts";
-import { checkProviderNames, usableProviders } from "./device-engines.ts";
+import type { OnlineEndpoint } from "../connect/online-endpoint.ts";
+import { checkProviderNames, usableProviders } from "../engine/device-engines.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
-import { servedRepository } from "./served-repository.ts";
-import { warmUp } from "../warm/warm-up.ts";
+import { servedRepository } from "../engine/served-repository.ts";
+import { warmUp } from "./warm-up.ts";
 import { repositoryShelf } from "../package/shelf.ts";
 
 /** How models are put on the network. */

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { grpcStream, writeModels } from "@longshore/testkit";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 let folder: string;

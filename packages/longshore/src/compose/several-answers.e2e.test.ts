@@ -18,9 +18,9 @@ import {
 import { housekeepingCall, neverAborted } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import { dial, serverInfo, type ServerOptions } from "../connect/dial.ts";
 import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import type { OpenOptions } from "./open-options.ts";
 import { type RunningServer, serve } from "./serve.ts";

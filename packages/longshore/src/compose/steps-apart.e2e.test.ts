@@ -19,11 +19,11 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { layeredStore, systemClock, systemRandom } from "@longshore/nodejs";
 import { listedDirectory, memoryStore, writeModels } from "@longshore/testkit";
-import { stepsMissing } from "./described-at.ts";
+import { stepsMissing } from "../connect/described-at.ts";
 import { measureModel } from "../profile/measure.ts";
-import { dial, type ServerOptions, serverInfo } from "./dial.ts";
-import { openEngine } from "./open-engine.ts";
-import { openModel } from "./open-model.ts";
+import { dial, type ServerOptions, serverInfo } from "../connect/dial.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type LocalOptions, openLocal } from "./open-offloader.ts";
 import { type RunningServer, serve } from "./serve.ts";
 

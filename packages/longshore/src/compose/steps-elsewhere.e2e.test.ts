@@ -20,10 +20,10 @@ import { memoryStore, type MemoryStore } from "@longshore/testkit";
 import { untilKnown } from "@longshore/testkit/until-known";
 import { forwardingTo } from "./forwarding.ts";
 import { type LocalOptions, openLocal } from "./open-offloader.ts";
-import type { ServerOptions } from "./dial.ts";
-import { portsAt } from "./described-at.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import { portsAt } from "../connect/described-at.ts";
 import { measureModel } from "../profile/measure.ts";
-import { openEngine } from "./open-engine.ts";
+import { openEngine } from "../engine/open-engine.ts";
 import { type RunningServer, serve } from "./serve.ts";
 
 const open: { close(graceMs?: number): Promise<void> }[] = [];

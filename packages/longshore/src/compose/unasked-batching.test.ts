@@ -14,8 +14,8 @@ import {
 } from "@longshore/core";
 import { goldenText, housekeepingCall } from "@longshore/core/internal";
 import { graphBuilder, writeModel } from "@longshore/graph";
-import { openModel } from "./open-model.ts";
-import { type EngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
+import { type EngineOptions, type OpenedEngine, openEngine } from "../engine/open-engine.ts";
 
 const width = 64;
 const random = seededRandom(23);

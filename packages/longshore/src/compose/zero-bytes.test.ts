@@ -5,7 +5,7 @@ import { bytesElements, bytesTensor } from "@longshore/core";
 import { graphBuilder, writeModel } from "@longshore/graph";
 import { afterAll, afterEach, expect, it } from "vitest";
 import { before, closeAll, readAll, upstream } from "../../test/upstream.ts";
-import { openModel } from "./open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";
 import { serve } from "./serve.ts";
 

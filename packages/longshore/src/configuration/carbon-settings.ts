@@ -1,7 +1,7 @@
 import { type CarbonIntensity, carbonIntensity, type CarbonZones } from "@longshore/core/internal";
-import type { LiveSettings } from "./live-settings.ts";
-import type { ObjectSchema, Schema } from "./schema.ts";
-import type { Settled } from "./settled.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
+import type { ObjectSchema, Schema } from "../settings/schema.ts";
+import type { Settled } from "../settings/settled.ts";
 
 const grams: Schema = {
   type: "number",

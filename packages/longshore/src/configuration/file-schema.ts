@@ -4,7 +4,7 @@ import { optionSchema } from "./option-schema.ts";
 import { carbonSchema } from "./carbon-settings.ts";
 import { policyKeys } from "./policy-settings.ts";
 import { budgetsSchema, quotasSchema } from "./quota-settings.ts";
-import type { ObjectSchema, Schema } from "./schema.ts";
+import type { ObjectSchema, Schema } from "../settings/schema.ts";
 import { type Section, sections } from "./settings.ts";
 
 const price: Schema = { type: "number", minimum: 0, maximum: mostPrice, title: "micros" };

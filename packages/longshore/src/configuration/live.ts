@@ -2,8 +2,8 @@ import type { Command } from "commander";
 import { type Clock, LongshoreError } from "@longshore/core";
 import { watchFiles } from "@longshore/nodejs";
 import { settle } from "./settle.ts";
-import type { Environment, Settled } from "./settled.ts";
-import type { LiveSettings } from "./live-settings.ts";
+import type { Environment, Settled } from "../settings/settled.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
 
 /** Settings that take effect while a server runs. A change of any other needs a restart. */
 const liveSettings: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
 import type { Command, Option } from "commander";
 import type { NumberReader } from "../options/define.ts";
-import type { Schema } from "./schema.ts";
+import type { Schema } from "../settings/schema.ts";
 
 /** Units of options, by the word in angle brackets. */
 const units: Readonly<Record<string, string>> = {

@@ -2,10 +2,10 @@ import { basename } from "node:path";
 import { LongshoreError, type Policy, standardPolicy, type TrustLevel } from "@longshore/core";
 import { type PolicyRule, policyAtServer, rulePolicy } from "@longshore/core/internal";
 import type { Accepts } from "@longshore/server";
-import type { ConfigurationFile } from "./configuration-file.ts";
-import type { LiveSettings } from "./live-settings.ts";
-import type { Schema } from "./schema.ts";
-import type { Settled } from "./settled.ts";
+import type { ConfigurationFile } from "../settings/configuration-file.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
+import type { Schema } from "../settings/schema.ts";
+import type { Settled } from "../settings/settled.ts";
 
 const word = (title: string): Schema => ({
   type: "string",

@@ -4,9 +4,9 @@ import { LongshoreError } from "@longshore/core";
 import { type DirectoryCommandOptions, sourceOptionsOf } from "../options/directory-options.ts";
 import { shownOf } from "../options/connection-options.ts";
 import type { OwnPriceOptions } from "../options/price-options.ts";
-import type { LiveSettings } from "./live-settings.ts";
-import type { ObjectSchema, Schema } from "./schema.ts";
-import type { Settled } from "./settled.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
+import type { ObjectSchema, Schema } from "../settings/schema.ts";
+import type { Settled } from "../settings/settled.ts";
 
 const tenants = (properties: Readonly<Record<string, Schema>>): ObjectSchema => ({
   type: "object",

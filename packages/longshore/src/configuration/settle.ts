@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { LongshoreError } from "@longshore/core";
-import { readTextFile } from "../compose/read-text.ts";
-import { type ConfigurationFile, parseConfiguration } from "./configuration-file.ts";
+import { readTextFile } from "../connect/read-text.ts";
+import { type ConfigurationFile, parseConfiguration } from "../settings/configuration-file.ts";
 import { fileSchema } from "./file-schema.ts";
 import { optionSchema } from "./option-schema.ts";
-import { type ObjectSchema, problemOf, type Schema } from "./schema.ts";
+import { type ObjectSchema, problemOf, type Schema } from "../settings/schema.ts";
 import { endpointOptions, sections } from "./settings.ts";
-import type { Environment, Setting, Settled } from "./settled.ts";
+import type { Environment, Setting, Settled } from "../settings/settled.ts";
 
 const repositoryPath = "models.repository";
 const repositorySchema: Schema = { type: "string", minLength: 1 };

@@ -1,6 +1,6 @@
 import { float32Tensor, tensorsOf } from "@longshore/core";
 import { expect, it } from "vitest";
-import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
+import type { SampleFile, SamplesPackage } from "../engine/samples.ts";
 import { judgeAnswer } from "./answers.ts";
 
 const samples: SamplesPackage = {

@@ -1,5 +1,5 @@
 import { float32View, LongshoreError, type Tensors, textElements } from "@longshore/core";
-import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
+import type { SampleFile, SamplesPackage } from "../engine/samples.ts";
 
 /** How an answer compares with what is known to be right. */
 export interface AnswerVerdict {

@@ -16,11 +16,11 @@ import {
 import { housekeepingCall } from "@longshore/core/internal";
 import type { Trace } from "@longshore/lab";
 import { folderStore, jpegCodec, systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, serverInfo } from "../compose/dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
 import { measureModel } from "../profile/measure.ts";
-import { openEngine, type OpenedEngine } from "../compose/open-engine.ts";
-import { type SampleFile, type SamplesPackage, samplesPackage } from "../compose/samples.ts";
-import { platformTransforms } from "../compose/transforms.ts";
+import { openEngine, type OpenedEngine } from "../engine/open-engine.ts";
+import { type SampleFile, type SamplesPackage, samplesPackage } from "../engine/samples.ts";
+import { platformTransforms } from "../engine/transforms.ts";
 import { readInputFiles } from "../inputs/read-inputs.ts";
 import { type DemoEndpoint, startEndpoint } from "./endpoint.ts";
 import type { EndpointSettings } from "./endpoint-messages.ts";

@@ -6,7 +6,7 @@ import {
   type Result,
   type Tensor,
 } from "@longshore/core";
-import type { SampleFile, SamplesPackage } from "../compose/samples.ts";
+import type { SampleFile, SamplesPackage } from "../engine/samples.ts";
 import { isSpeech, judgeAnswer } from "./answers.ts";
 import type { Happening, Scene } from "./scenes.ts";
 import { wayOf } from "./way.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { writeModels } from "@longshore/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { command } from "../../test/command.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 
 let folder: string;

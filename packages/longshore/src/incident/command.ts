@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { type Clock, LongshoreError, readBody, type Transport } from "@longshore/core";
 import { housekeepingCall, parseJson, withTime } from "@longshore/core/internal";
 import { httpTransport, systemClock } from "@longshore/nodejs";
-import { transportShown } from "../compose/server-tls.ts";
+import { transportShown } from "../connect/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { linesWithoutSecrets, withoutSecrets, withoutSecretTexts } from "./redact.ts";

@@ -1,5 +1,5 @@
 import { readModel, splitGraph } from "@longshore/graph";
-import type { OpenedModel } from "../compose/open-model.ts";
+import type { OpenedModel } from "../engine/open-model.ts";
 import type { CommandIo } from "../options/io.ts";
 import { wholeModels } from "../model-file/whole-models.ts";
 

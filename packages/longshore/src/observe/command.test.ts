@@ -11,7 +11,7 @@ import { httpTransport, systemClock } from "@longshore/nodejs";
 import { grpcStream, writeModels } from "@longshore/testkit";
 import { testAuthority } from "@longshore/testkit/certificates";
 import { writeCertificate } from "../../test/certificates.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { relay } from "./relay.ts";
 import { runCommand } from "../command/run-command.ts";

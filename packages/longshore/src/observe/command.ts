@@ -1,11 +1,11 @@
 import { type Clock, LongshoreError, type ModelKnowledge } from "@longshore/core";
 import { checkCredentialTarget, housekeepingCall } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
-import { platformCodecs } from "../compose/codecs.ts";
-import { openEngine } from "../compose/open-engine.ts";
+import { platformCodecs } from "../engine/codecs.ts";
+import { openEngine } from "../engine/open-engine.ts";
 import { readTls } from "../compose/listeners.ts";
-import { openModel } from "../compose/open-model.ts";
-import { transportTls } from "../compose/server-tls.ts";
+import { openModel } from "../engine/open-model.ts";
+import { transportTls } from "../connect/server-tls.ts";
 import { exchangeWatch } from "./exchange-watch.ts";
 import { figuresOf, type Observed, observed } from "./observed.ts";
 import { type Relay, relay, type RelayOptions, type RelayTarget } from "./relay.ts";

@@ -1,9 +1,9 @@
 import type { RetryOptions } from "@longshore/core/internal";
 import { type OpenBeliefs, systemClock } from "@longshore/nodejs";
 import { type Command, Option } from "commander";
-import type { ServerOptions } from "../compose/dial.ts";
+import type { ServerOptions } from "../connect/dial.ts";
 import { keptBeliefs } from "../compose/kept-beliefs.ts";
-import { type FileEndpoint, serversOfFile } from "../configuration/file-endpoints.ts";
+import { type FileEndpoint, serversOfFile } from "./file-endpoints.ts";
 import { atPricesOf } from "./price-options.ts";
 import {
   connectionOptions,

@@ -1,7 +1,7 @@
 import type { CheckOptions, OffloadDefaults } from "@longshore/core";
 import type { Command } from "commander";
-import { openModel } from "../compose/open-model.ts";
-import { goldenFrom } from "../compose/golden-source.ts";
+import { openModel } from "../engine/open-model.ts";
+import { goldenFrom } from "../engine/golden-source.ts";
 
 /** Options about checking the answers of other servers. */
 export interface CheckCommandOptions {

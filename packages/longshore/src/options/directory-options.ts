@@ -1,10 +1,10 @@
 import { type KeptDirectory, LongshoreError } from "@longshore/core";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import type { Command } from "commander";
-import { type Dialling, type DirectoryOptions, openDirectory } from "../compose/directory.ts";
-import { type BufferedEvents, bufferedEvents } from "../compose/buffered-events.ts";
-import { isNats } from "../compose/nats-directory.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { type Dialling, type DirectoryOptions, openDirectory } from "../connect/directory.ts";
+import { type BufferedEvents, bufferedEvents } from "../connect/buffered-events.ts";
+import { isNats } from "../connect/nats-directory.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import {
   connectionOptions,
   refuseUnused,

@@ -1,8 +1,8 @@
 import { type DirectoryEntry, LongshoreError, type Signed } from "@longshore/core";
 import type { Command } from "commander";
-import { readEntry } from "../compose/entry-file.ts";
-import { readTextFile } from "../compose/read-text.ts";
-import type { JoinOptions } from "../compose/join.ts";
+import { readEntry } from "../connect/entry-file.ts";
+import { readTextFile } from "../connect/read-text.ts";
+import type { JoinOptions } from "../connect/join.ts";
 import { connectionOptions, isShown, type ShownOptions, shownOf } from "./connection-options.ts";
 
 /** Options of `longshore serve` about the directory that it joins. */

@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import type { OnlineOptions } from "../compose/put-online.ts";
 import { type OtlpSignal, otlpSignals, type TelemetryOptions } from "../compose/telemetry.ts";
-import type { LiveSettings } from "../configuration/live-settings.ts";
-import type { Settled } from "../configuration/settled.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
+import type { Settled } from "../settings/settled.ts";
 import type { CommandIo } from "./io.ts";
 
 /** Options of `longshore serve` about its reports, its memory, and how it ends. */

@@ -4,7 +4,7 @@ import { setTimeout as after } from "node:timers/promises";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import type { Online, OnlineOptions } from "../compose/put-online.ts";
 import { type CheckCommandOptions, checkOptions } from "./check-options.ts";
-import type { LiveSettings } from "../configuration/live-settings.ts";
+import type { LiveSettings } from "../settings/live-settings.ts";
 import { type AtOptions, atOptions } from "./at-options.ts";
 import { collect, number, port } from "./define.ts";
 import { atPriceOption } from "./price-options.ts";

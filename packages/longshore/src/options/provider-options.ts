@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
 import { providerName } from "@longshore/engine";
-import { checkProviderNames } from "../compose/device-engines.ts";
+import { checkProviderNames } from "../engine/device-engines.ts";
 import { Option } from "commander";
 
 /** The option `--providers`. */

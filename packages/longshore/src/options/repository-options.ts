@@ -1,9 +1,9 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { readFileSync } from "node:fs";
-import { cacheFolderOf } from "../compose/cache-folder.ts";
-import type { ModelControl } from "../compose/model-control.ts";
-import type { BatchingMode } from "../compose/open-engine.ts";
+import { cacheFolderOf } from "../engine/cache-folder.ts";
+import type { ModelControl } from "../engine/model-control.ts";
+import type { BatchingMode } from "../engine/open-engine.ts";
 import type { ServeOptions } from "../compose/serve.ts";
 
 /** Options of `longshore serve` about which models are served, and with what. */

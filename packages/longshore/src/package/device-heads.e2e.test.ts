@@ -23,10 +23,10 @@ import { constantTrace, linkProxy } from "@longshore/lab";
 import { httpTransport, newOperatorKey, systemClock } from "@longshore/nodejs";
 import { breakingRelay } from "../../test/breaking-relay.ts";
 import { command } from "../../test/command.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import type { OpenOptions } from "../compose/open-options.ts";
-import { installedSamples } from "../compose/samples.ts";
+import { installedSamples } from "../engine/samples.ts";
 import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
 
 /** A window of readings of the sample, 524 kB; its head to c3 leaves 33 kB. */

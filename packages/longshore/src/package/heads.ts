@@ -4,7 +4,7 @@ import { headsName, housekeepingCall, type PackageGraph, type PackageHeads } fro
 import type { Artifact, Engine, ModelStore } from "@longshore/engine";
 import { onnxSource, outsideFiles } from "@longshore/graph";
 import { sha256 } from "@longshore/nodejs";
-import { openEngine } from "../compose/open-engine.ts";
+import { openEngine } from "../engine/open-engine.ts";
 
 /**
  * The model files of a model and the heads of each up to the cuts of its profile, as a server cuts them. A pipeline has none of

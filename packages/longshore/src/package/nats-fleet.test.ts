@@ -11,7 +11,7 @@ import { breakingRelay } from "../../test/breaking-relay.ts";
 import { command } from "../../test/command.ts";
 import { killAll, listening } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
-import { installedSamples } from "../compose/samples.ts";
+import { installedSamples } from "../engine/samples.ts";
 
 /** A real nats-server; `npm run conformance -- nats` installs one and says where. */
 const program = process.env["LONGSHORE_NATS_SERVER"] ?? "";

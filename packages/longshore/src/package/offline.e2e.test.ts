@@ -10,7 +10,7 @@ import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
 import { writeDouble, writeVersion } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
 

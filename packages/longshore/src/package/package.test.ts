@@ -10,7 +10,7 @@ import { testEntry } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
 import { writeDouble } from "../../test/models.ts";
 import { gateway } from "../compose/forwarding.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { serve } from "../compose/serve.ts";
 

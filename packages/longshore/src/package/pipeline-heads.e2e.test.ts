@@ -8,9 +8,9 @@ import { readHeads } from "@longshore/core/internal";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { newOperatorKey } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
-import { installedSamples } from "../compose/samples.ts";
+import { installedSamples } from "../engine/samples.ts";
 import { serve } from "../compose/serve.ts";
 
 /** The output of a 16-bit converter at a plant: volts first, then the network that says how unusual they are. */

@@ -25,9 +25,9 @@ import {
   type PackageStore,
   isOfDisk,
 } from "@longshore/nodejs";
-import type { ServerOptions } from "../compose/dial.ts";
-import { isNats, optionalNatsPackages, type OpenPackages } from "../compose/nats-directory.ts";
-import { transportShown } from "../compose/server-tls.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import { isNats, optionalNatsPackages, type OpenPackages } from "../connect/nats-directory.ts";
+import { transportShown } from "../connect/server-tls.ts";
 import { partialSource } from "./partial-source.ts";
 
 /** The engine that a pull has load and unload models. */

@@ -13,8 +13,8 @@ import {
   type Tensor,
 } from "@longshore/core";
 import { constantTrace, linkProxy, type LinkProxy } from "@longshore/lab";
-import { installedSamples } from "../compose/samples.ts";
-import { openModel } from "../compose/open-model.ts";
+import { installedSamples } from "../engine/samples.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
 import { gateway } from "../compose/forwarding.ts";

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { writeModels } from "@longshore/testkit";
 import { fakeApiServer, kubeconfigOf, testPaths, testPod, testPool } from "@longshore/testkit/kubernetes-api";
 import { runCommand } from "../command/run-command.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { type RunningServer, serve } from "../compose/serve.ts";
 
 let folder: string;

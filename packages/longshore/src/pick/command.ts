@@ -29,12 +29,12 @@ import {
 } from "@longshore/grpc";
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening } from "@longshore/server";
-import { dialAll } from "../compose/dial-all.ts";
-import type { DialOptions, ServerOptions } from "../compose/dial.ts";
+import { dialAll } from "../connect/dial-all.ts";
+import type { DialOptions, ServerOptions } from "../connect/dial.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
-import { type Dialling, openDirectory, openUnsigned, unionOf } from "../compose/directory.ts";
-import { kubernetesPool, type PoolState } from "../compose/kubernetes-directory.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { type Dialling, openDirectory, openUnsigned, unionOf } from "../connect/directory.ts";
+import { kubernetesPool, type PoolState } from "../connect/kubernetes-directory.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { type AboutServers, serversAt } from "../options/at-options.ts";
 import { atPricesOf } from "../options/price-options.ts";
 import { shownOf } from "../options/connection-options.ts";

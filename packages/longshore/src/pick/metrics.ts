@@ -10,7 +10,7 @@ import {
   metricsTypes,
   demandMetrics,
 } from "@longshore/server";
-import type { PoolState } from "../compose/kubernetes-directory.ts";
+import type { PoolState } from "../connect/kubernetes-directory.ts";
 
 /** How a request ended that was sent to an endpoint. */
 export type PickEnd = "answered" | "failed" | "dropped";

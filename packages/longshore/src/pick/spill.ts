@@ -1,7 +1,7 @@
 import { type EndpointId, LongshoreError, type TrustLevel } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
-import type { ServerOptions } from "../compose/dial.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { ratesIn } from "../options/price-options.ts";
 
 /** Endpoints outside the pool, which get a request that no endpoint of the pool may take. */

@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { type Command, Option } from "commander";
 import { isLoopbackHost } from "../compose/listeners.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { selfSigned } from "./self-signed.ts";
 
 /** Options of a port that a proxy speaks gRPC to. */

@@ -2,8 +2,8 @@ import { type Call, LongshoreError, type Tensors } from "@longshore/core";
 import { housekeepingCall, totalBytes } from "@longshore/core/internal";
 import { chainMeasures, graphCosts, type SplitAnswer } from "@longshore/graph";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
-import type { OpenedFile } from "../compose/open-file.ts";
-import type { OpenedModel } from "../compose/open-model.ts";
+import type { OpenedFile } from "../engine/open-file.ts";
+import type { OpenedModel } from "../engine/open-model.ts";
 import { placementFigures } from "./describe-placement.ts";
 import {
   bestPlacement,

@@ -11,8 +11,8 @@ import type { Engine } from "@longshore/engine";
 import { systemClock } from "@longshore/nodejs";
 import { byteCount, type CommandIo } from "../options/io.ts";
 import { featuresOf, measureModel, sampleTensors } from "../profile/measure.ts";
-import { openEngine } from "../compose/open-engine.ts";
-import type { OpenedModel } from "../compose/open-model.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import type { OpenedModel } from "../engine/open-model.ts";
 import { readProfile } from "../profile/read-profile.ts";
 
 /** Cuts that are measured if there is no profile, and counted runs of each. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { command } from "../../test/command.ts";
-import { installedSamples } from "../compose/samples.ts";
+import { installedSamples } from "../engine/samples.ts";
 
 let folder: string;
 let model: string;

@@ -3,8 +3,8 @@ import { housekeepingCall, parseProfile } from "@longshore/core/internal";
 import { systemClock, systemRandom } from "@longshore/nodejs";
 import { memoryStore } from "@longshore/testkit";
 import { afterEach, expect, it } from "vitest";
-import { dial, serverInfo } from "../compose/dial.ts";
-import { openEngine } from "../compose/open-engine.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import { openEngine } from "../engine/open-engine.ts";
 import { serve } from "../compose/serve.ts";
 import { measureModel } from "./measure.ts";
 

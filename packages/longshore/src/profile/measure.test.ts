@@ -6,8 +6,8 @@ import { expect, it } from "vitest";
 import { profileText } from "../command/profile.ts";
 import { measureModel, sampleTensors } from "./measure.ts";
 import { mergeProfile } from "./merge-profile.ts";
-import { openEngine } from "../compose/open-engine.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
 
 const sensor = join(import.meta.dirname, "..", "..", "..", "..", "samples", "inputs", "sensor");
 const call = housekeepingCall("measure-test");

@@ -29,8 +29,8 @@ import {
 import { onnxRuntime, sha256 } from "@longshore/nodejs";
 import { measureHere } from "./measure-here.ts";
 import { inputExtensions, readInputFiles } from "../inputs/read-inputs.ts";
-import { imageLadders, platformCodecs } from "../compose/codecs.ts";
-import { platformTransforms } from "../compose/transforms.ts";
+import { imageLadders, platformCodecs } from "../engine/codecs.ts";
+import { platformTransforms } from "../engine/transforms.ts";
 import type { MeasureOptions } from "./measure-options.ts";
 
 /** Bytes, and pixels, samples or characters where they are known, of one input. */

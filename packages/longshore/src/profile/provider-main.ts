@@ -3,9 +3,9 @@ import { endCut, LongshoreError, startCut, type Tensors } from "@longshore/core"
 import { housekeepingCall } from "@longshore/core/internal";
 import { onProcessor } from "@longshore/engine";
 import { energyCounter, slowProvider, systemClock } from "@longshore/nodejs";
-import { goldenFrom } from "../compose/golden-source.ts";
-import { defaultRates, openEngine } from "../compose/open-engine.ts";
-import { openModel } from "../compose/open-model.ts";
+import { goldenFrom } from "../engine/golden-source.ts";
+import { defaultRates, openEngine } from "../engine/open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
 import { sampleTensors } from "./measure.ts";
 import type { ProviderFigures, ProviderNews, ProviderOrder } from "./provider-messages.ts";
 

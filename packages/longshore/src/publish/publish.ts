@@ -2,9 +2,9 @@ import { type DirectoryEntry, LongshoreError, type Signed } from "@longshore/cor
 import { aliasFrom, checkSignature, entryJson } from "@longshore/core/internal";
 import { operatorRing } from "@longshore/nodejs";
 import type { Command } from "commander";
-import { readDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { type DirectoryWriter, isNats, optionalNatsDirectoryWriter } from "../compose/nats-directory.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { readDirectoryFile, type SignedAlias } from "../connect/entry-file.ts";
+import { type DirectoryWriter, isNats, optionalNatsDirectoryWriter } from "../connect/nats-directory.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import {
   type ConnectionName,
   connectionOptions,

@@ -20,7 +20,7 @@ import {
 } from "@longshore/graph";
 import { onnxRuntime } from "@longshore/nodejs";
 import { answerAgreement } from "../profile/measure.ts";
-import { openEngine } from "../compose/open-engine.ts";
+import { openEngine } from "../engine/open-engine.ts";
 import { recordingRuntime, type RecordingRuntime } from "../profile/recording-runtime.ts";
 import { overlayStore } from "./overlay-store.ts";
 import { addVariant, modelsInside, type NewFiles, variantFile } from "./variant-files.ts";

@@ -10,7 +10,7 @@ import { writeCertificate } from "../../test/certificates.ts";
 import { command } from "../../test/command.ts";
 import { gateway } from "../compose/forwarding.ts";
 import { keyStore } from "../compose/key-store.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve, type ServeOptions } from "../compose/serve.ts";
 
 let folder: string;

@@ -6,9 +6,9 @@ import { newOperatorKey, systemClock, systemRandom } from "@longshore/nodejs";
 import { type LongshoreEvent, silentObserver } from "@longshore/core";
 import { writeModels } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
-import { type DirectoryOptions, openDirectory } from "../compose/directory.ts";
+import { type DirectoryOptions, openDirectory } from "../connect/directory.ts";
 import { gateway } from "../compose/forwarding.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 
 let folder: string;

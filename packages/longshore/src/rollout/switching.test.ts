@@ -20,8 +20,8 @@ import { systemClock } from "@longshore/nodejs";
 import { command } from "../../test/command.ts";
 import { openFleet } from "../../test/fleet.ts";
 import { writeVersion } from "../../test/models.ts";
-import { dial, serverInfo } from "../compose/dial.ts";
-import { openModel } from "../compose/open-model.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 import { serve } from "../compose/serve.ts";
 

@@ -4,8 +4,8 @@ import { type Clock, LongshoreError, readBody, type Transport } from "@longshore
 import { housekeepingCall, withTime } from "@longshore/core/internal";
 import { httpTransport } from "@longshore/nodejs";
 import { joined } from "../pick/addresses.ts";
-import { transportShown } from "../compose/server-tls.ts";
-import type { ServerOptions } from "../compose/dial.ts";
+import { transportShown } from "../connect/server-tls.ts";
+import type { ServerOptions } from "../connect/dial.ts";
 
 /** Reads the metrics of all processes behind some addresses. */
 export interface Sources {

@@ -1,8 +1,8 @@
 import { LongshoreError } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import { plainModel, profiledModel, type ScenarioFile, type SimulatedModel } from "@longshore/lab";
-import { openEngine } from "../compose/open-engine.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import { openModel } from "../engine/open-model.ts";
 import { readProfile } from "../profile/read-profile.ts";
 
 /** The model of a scenario, and how fast the device runs it beside the machine that its times are of. */

@@ -1,5 +1,5 @@
 import { type Defining, help } from "../options/define.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { dashboard } from "./dashboard.ts";
 import { parseServiceLevels } from "./objectives.ts";
 import { ruleGroups, rulesYaml } from "./rules.ts";

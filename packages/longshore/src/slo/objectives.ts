@@ -1,7 +1,7 @@
 import { LongshoreError } from "@longshore/core";
 import { locatedYaml } from "@longshore/nodejs";
 import { requestDurationBounds } from "@longshore/server";
-import { type ObjectSchema, pathText, problemOf, shortForm } from "../configuration/schema.ts";
+import { type ObjectSchema, pathText, problemOf, shortForm } from "../settings/schema.ts";
 
 /** One promise about the answers of a model: the share of good ones over a period. */
 export interface ServiceObjective {

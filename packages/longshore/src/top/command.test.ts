@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { writeModels } from "@longshore/testkit";
 import { command } from "../../test/command.ts";
-import { openModel } from "../compose/open-model.ts";
+import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { runCommand } from "../command/run-command.ts";
 import type { Terminal } from "../options/io.ts";

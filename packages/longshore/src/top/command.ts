@@ -1,7 +1,7 @@
 import { type Clock, LongshoreError } from "@longshore/core";
 import { sleep } from "@longshore/core/internal";
 import { httpTransport, systemClock } from "@longshore/nodejs";
-import { transportShown } from "../compose/server-tls.ts";
+import { transportShown } from "../connect/server-tls.ts";
 import { serversOf } from "../options/at-options.ts";
 import type { ShownOptions } from "../options/connection-options.ts";
 import type { CommandIo, ExitCode, Terminal } from "../options/io.ts";

@@ -1,6 +1,6 @@
 import type { Tier } from "@longshore/core";
-import type { ServerOptions } from "../compose/dial.ts";
-import { shownOf } from "../options/connection-options.ts";
+import type { ServerOptions } from "../connect/dial.ts";
+import { shownOf } from "./connection-options.ts";
 
 /** An entry of `endpoints` in the file, as its schema has it. */
 export interface FileEndpoint {

@@ -22,10 +22,10 @@ import { writeDouble } from "../../test/models.ts";
 import { joinServeOptions } from "../options/join-options.ts";
 import { faultyRelay } from "../../test/faulty-relay.ts";
 import { openDirectory, openRegistry } from "./directory.ts";
-import { gateway } from "./forwarding.ts";
-import { openModel } from "./open-model.ts";
-import { openOffloader } from "./open-offloader.ts";
-import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
+import { gateway } from "../compose/forwarding.ts";
+import { openModel } from "../engine/open-model.ts";
+import { openOffloader } from "../compose/open-offloader.ts";
+import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
 
 let folder: string;
 const key = newOperatorKey();

@@ -20,13 +20,13 @@ import {
   writeFolderPackage,
 } from "@longshore/nodejs";
 import { demandNats, type PublishOptions } from "../publish/publish.ts";
-import { isNats, optionalNatsPackageWriter, type PackageWriter } from "../compose/nats-directory.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { isNats, optionalNatsPackageWriter, type PackageWriter } from "../connect/nats-directory.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import { refuseUnused, type ShownOptions, shownOf } from "../options/connection-options.ts";
 import { byteCount, type CommandIo, type ExitCode } from "../options/io.ts";
-import { modelFolder } from "./command.ts";
-import { checkPackage } from "./package-file.ts";
-import { ociAt } from "./pull.ts";
+import { modelFolder } from "./package.ts";
+import { checkPackage } from "../package/package-file.ts";
+import { ociAt } from "../package/pull.ts";
 
 /** Where packages are published. */
 type To = Pick<PublishOptions, "to" | "replicas" | "json"> & ShownOptions<"packages">;

@@ -1,14 +1,14 @@
 import type { Objective } from "@longshore/core";
 import { isObjective, readObjective } from "@longshore/core/internal";
 import { type Command, CommanderError, Option } from "commander";
-import { atKindOption, type AtOptions, atOptions } from "./at-options.ts";
-import { collect, number } from "./define.ts";
-import { atPriceOption } from "./price-options.ts";
-import { inTimeText, objectiveText } from "./objective-text.ts";
-import { pullOptions } from "../package/define-package.ts";
-import { type DirectoryCommandOptions, directoryOptions } from "./directory-options.ts";
-import type { PullCommandOptions } from "../package/command.ts";
-import { providersOption } from "./provider-options.ts";
+import { atKindOption, type AtOptions, atOptions } from "../options/at-options.ts";
+import { collect, number } from "../options/define.ts";
+import { atPriceOption } from "../options/price-options.ts";
+import { inTimeText, objectiveText } from "../options/objective-text.ts";
+import { pullOptions } from "./define-package.ts";
+import { type DirectoryCommandOptions, directoryOptions } from "../options/directory-options.ts";
+import type { PullCommandOptions } from "./package.ts";
+import { providersOption } from "../options/provider-options.ts";
 
 /** `--input`, `--at` and related options, shared by the commands that run or plan an inference. */
 export interface RequestOptions extends DirectoryCommandOptions, PullCommandOptions, AtOptions {

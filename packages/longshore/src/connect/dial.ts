@@ -19,7 +19,7 @@ import { type LinkHint, ratesOf } from "@longshore/core/internal";
 import { grpcTransport } from "@longshore/grpc";
 import { httpTransport } from "@longshore/nodejs";
 import { addressOn } from "./address-on.ts";
-import { platformCodecs } from "./codecs.ts";
+import { platformCodecs } from "../engine/codecs.ts";
 import { loadOf } from "./foreign-load.ts";
 import { type ServerTls, transportShown } from "./server-tls.ts";
 

@@ -1,12 +1,12 @@
-import { servingCommand } from "../command/serving-command.ts";
+import { servingCommand } from "./serving-command.ts";
 import type { OpenOptions } from "../compose/open-options.ts";
 import { type ServersAtOptions, retryOf, serversAt } from "../options/at-options.ts";
 import { type DirectoryCommandOptions, diallingOf, sourceOptionsOf } from "../options/directory-options.ts";
-import { type PullCommandOptions, pullOptionsOf } from "../package/command.ts";
-import { carbonFrom } from "./carbon-settings.ts";
-import { checkPolicy, policyPart, zonesOf } from "./policy-settings.ts";
-import { settle } from "./settle.ts";
-import type { Environment } from "./settled.ts";
+import { type PullCommandOptions, pullOptionsOf } from "./package.ts";
+import { carbonFrom } from "../configuration/carbon-settings.ts";
+import { checkPolicy, policyPart, zonesOf } from "../configuration/policy-settings.ts";
+import { settle } from "../configuration/settle.ts";
+import type { Environment } from "../settings/settled.ts";
 
 const silent = {
   out: () => undefined,

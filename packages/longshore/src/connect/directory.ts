@@ -38,7 +38,7 @@ import {
   httpTransport,
   operatorRing,
 } from "@longshore/nodejs";
-import { platformCodecs } from "./codecs.ts";
+import { platformCodecs } from "../engine/codecs.ts";
 import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
 import { hintedLink, linkKey, type LinkHints, rememberedOf } from "./hinted-link.ts";
 import { isKubernetes, kubernetesDirectory } from "./kubernetes-directory.ts";

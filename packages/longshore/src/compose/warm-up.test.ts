@@ -5,8 +5,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { LongshoreError } from "@longshore/core";
 import { onnxRuntime, systemClock } from "@longshore/nodejs";
 import { writeModels } from "@longshore/testkit";
-import { openModel } from "../compose/open-model.ts";
-import { serve } from "../compose/serve.ts";
+import { openModel } from "../engine/open-model.ts";
+import { serve } from "./serve.ts";
 import { warmUp } from "./warm-up.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "longshore-warm-"));

@@ -7,7 +7,7 @@ import {
   type TrustLevel,
 } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
-import { adapterPackage, type Find } from "./optional-package.ts";
+import { adapterPackage, type Find } from "../engine/optional-package.ts";
 
 /** The parts of `@longshore/kubernetes` that are used here. */
 interface KubernetesPackage {

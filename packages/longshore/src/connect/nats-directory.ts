@@ -11,7 +11,7 @@ import {
 import type { PackageSource } from "@longshore/core/internal";
 import type { ServerOptions } from "./dial.ts";
 import type { SignedAlias } from "./entry-file.ts";
-import { adapterPackage, type Find } from "./optional-package.ts";
+import { adapterPackage, type Find } from "../engine/optional-package.ts";
 
 /** The servers of NATS to connect to, and the credentials. */
 interface NatsAt {

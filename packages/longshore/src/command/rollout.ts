@@ -13,11 +13,11 @@ import {
   defaultTrialLimits,
 } from "@longshore/core/internal";
 import { httpTransport, systemClock } from "@longshore/nodejs";
-import { transportShown } from "../compose/server-tls.ts";
+import { transportShown } from "../connect/server-tls.ts";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
 import { milliseconds, table } from "../options/io.ts";
-import { longestLoadMs } from "./target.ts";
+import { longestLoadMs } from "../rollout/target.ts";
 
 /** Where the aliases are. */
 export interface RolloutOptions extends AtOptions {

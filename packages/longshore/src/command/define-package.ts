@@ -2,8 +2,8 @@ import type { Command } from "commander";
 import { connectionOptions } from "../options/connection-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
 import { toNats } from "../publish/publish.ts";
-import { packageMirror, packagePublish } from "./publish.ts";
-import { packageCheck, packageFetch, packageSign } from "./command.ts";
+import { packageMirror, packagePublish } from "./publish-package.ts";
+import { packageCheck, packageFetch, packageSign } from "./package.ts";
 
 /** Adds the options about models that come from elsewhere: of `serve`, else of a device. */
 export function pullOptions(command: Command, serves = true): Command {

@@ -15,10 +15,10 @@ import {
 import { operatorSigner, systemClock, systemRandom } from "@longshore/nodejs";
 import { type AtOptions, serversOf } from "../options/at-options.ts";
 import type { CommandIo, ExitCode } from "../options/io.ts";
-import { dial, serverInfo } from "../compose/dial.ts";
-import { changeDirectoryFile, type SignedAlias } from "../compose/entry-file.ts";
-import { readTextFile } from "../compose/read-text.ts";
-import { targetOf } from "./target.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import { changeDirectoryFile, type SignedAlias } from "../connect/entry-file.ts";
+import { readTextFile } from "../connect/read-text.ts";
+import { targetOf } from "../rollout/target.ts";
 
 /** Options of `longshore rollout sign`. */
 export interface SignAliasOptions extends AtOptions {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { command } from "../../test/command.ts";
 import { runCommand } from "../command/run-command.ts";
 import { controlModels, missingModels } from "./model-control.ts";
-import { type RunningServer, serve, type ServeOptions } from "./serve.ts";
+import { type RunningServer, serve, type ServeOptions } from "../compose/serve.ts";
 
 /** Models coming and going on a real server, and sequences over HTTP as Triton's clients send them. */
 let folder: string;

@@ -3,8 +3,8 @@ import { type Command, Option } from "commander";
 import { atOptions } from "../options/at-options.ts";
 import { collect, type Defining, help, number } from "../options/define.ts";
 import { publishing, rolloutPublish, toNats, withdraw } from "../publish/publish.ts";
-import { changeAlias, rolloutStatus, startTrial } from "./command.ts";
-import { signAlias } from "./sign.ts";
+import { changeAlias, rolloutStatus, startTrial } from "./rollout.ts";
+import { signAlias } from "./sign-aliases.ts";
 
 /** `longshore rollout status|set|start|promote|abort|remove|sign|publish|withdraw`. */
 export function defineRollout({ program, action, io }: Defining): void {

@@ -23,12 +23,12 @@ import {
   systemRandom,
 } from "@longshore/nodejs";
 import type { ModelStore } from "@longshore/engine";
-import { openEngine } from "../compose/open-engine.ts";
-import { openModel, type OpenedModel } from "../compose/open-model.ts";
-import { hasHeads, headsOf } from "./heads.ts";
-import { checkPackage, manifestOf, nextSerial } from "./package-file.ts";
-import { packagesAt, type PullOptions } from "./pull.ts";
-import { readTextFile } from "../compose/read-text.ts";
+import { openEngine } from "../engine/open-engine.ts";
+import { openModel, type OpenedModel } from "../engine/open-model.ts";
+import { hasHeads, headsOf } from "../package/heads.ts";
+import { checkPackage, manifestOf, nextSerial } from "../package/package-file.ts";
+import { packagesAt, type PullOptions } from "../package/pull.ts";
+import { readTextFile } from "../connect/read-text.ts";
 import {
   type ConnectionName,
   isShown,

@@ -1,7 +1,7 @@
 import { type Clock, LongshoreError, silentObserver } from "@longshore/core";
 import { createEngine, inlineLane, type Runtime, transformSet } from "@longshore/engine";
 import { sha256, systemRandom } from "@longshore/nodejs";
-import { putOnline } from "../compose/put-online.ts";
+import { putOnline } from "./put-online.ts";
 import { overGrpc, overHttp, type WarmClient } from "./warm-clients.ts";
 import { warmSource, warmStore } from "./warm-model.ts";
 
