@@ -7,7 +7,7 @@ import { type PreparedRequest, prepareRequest } from "./request.ts";
 import type { RequestOptions } from "./request-options.ts";
 
 /** Options of `longshore plan`. */
-export interface PlanOptions extends RequestOptions {
+export interface PlanCommandOptions extends RequestOptions {
   readonly random: boolean;
   readonly explain: boolean;
 }
@@ -42,7 +42,7 @@ export async function explained(
 }
 
 /** Says where an inference would run, and why; runs nothing. Exit code 1 when no endpoint is allowed or able. */
-export async function plan(model: string, options: PlanOptions, io: CommandIo): Promise<ExitCode> {
+export async function plan(model: string, options: PlanCommandOptions, io: CommandIo): Promise<ExitCode> {
   const prepared = await prepareRequest(model, options, io);
   try {
     const outcome = await explained(prepared, io.stop);
