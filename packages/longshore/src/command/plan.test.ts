@@ -53,3 +53,40 @@ it("polls a server again whose offer did not come in time", async () => {
   expect(planned.because).toBe("the deadline is 5 ms away");
   expect(refreshed).toBe(1);
 });
+
+it("runs where --only says, and where --prefer says if nothing forbids it", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "longshore-only-"));
+  await writeDouble(folder);
+  const server = await serve({ store: (await openModel(folder)).store, port: 0, grpcPort: 0 });
+  const id = new URL(server.address).host;
+  const model = [join(folder, "double"), "--random", "--at", server.address, "--data-class"];
+  const runsAt = async (...options: readonly string[]): Promise<unknown> => {
+    const ran = await command("infer", ...model, ...options, "--json");
+    return ran.code === 0 ? JSON.parse(ran.out) : ran.said;
+  };
+  const at = (endpoint: string) => ({ accounts: [expect.objectContaining({ endpoint })] });
+  try {
+    expect(await runsAt("public", "--only", "edge")).toMatchObject(at(id));
+    expect(await runsAt("public", "--only", id)).toMatchObject(at(id));
+    expect(await runsAt("public", "--only", "device")).toMatchObject(at("device"));
+    expect(await runsAt("public", "--prefer", id)).toMatchObject(at(id));
+    expect(await runsAt("public", "--prefer", "device")).toMatchObject(at("device"));
+    expect(await runsAt("restricted", "--prefer", id)).toMatchObject(at("device"));
+    expect(await runsAt("restricted", "--only", id)).toContain("restricted");
+  } finally {
+    await server.close(0);
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 60_000);
+
+it("says that --only names no endpoint", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "longshore-only-"));
+  await writeDouble(folder);
+  try {
+    const ran = await command("infer", join(folder, "double"), "--random", "--only", "edgy");
+    expect(ran.code).not.toBe(0);
+    expect(ran.notes).toContain("edgy");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 60_000);

@@ -1,4 +1,4 @@
-import type { Objective } from "@longshore/core";
+import type { Objective, Only } from "@longshore/core";
 import { isObjective, readObjective } from "@longshore/core/internal";
 import { type Command, CommanderError, Option } from "commander";
 import { atKindOption, type AtOptions, atOptions } from "../options/at-options.ts";
@@ -22,6 +22,8 @@ export interface RequestOptions extends DirectoryCommandOptions, PullCommandOpti
   readonly maxCostMicros?: number;
   readonly dataClass?: string;
   readonly zone: readonly string[];
+  readonly only?: Only;
+  readonly prefer?: Only;
   readonly variant?: string;
   readonly agreement?: number;
   readonly mean?: string;
@@ -56,6 +58,8 @@ export function requestOptions(command: Command): Command {
     )
     .option("--data-class <class>", "class of the input: public, internal, personal, restricted")
     .option("--zone <zone>", "allowed zone; repeat for several", collect, [])
+    .option("--only <where>", "run only there: device, edge, cloud, or the id of an endpoint", where)
+    .option("--prefer <where>", "run there if all limits can be kept: device, edge, cloud, or an id", where)
     .option("--variant <name>", "variant of the model to use")
     .option(
       "--agreement <ratio>",
@@ -70,6 +74,11 @@ export function requestOptions(command: Command): Command {
       number("side", 1),
     )
     .option("--json", "print JSON", false);
+}
+
+/** Reads `--only` and `--prefer`. */
+function where(text: string): Only {
+  return text === "device" || text === "edge" || text === "cloud" ? text : { endpoint: text };
 }
 
 /** Reads `--objective`. */

@@ -63,6 +63,8 @@ function limitsOf(options: RequestOptions, io: CommandIo): Limits {
     ...(options.maxCostMicros === undefined ? {} : { maxCostMicros: options.maxCostMicros }),
     ...(options.dataClass === undefined ? {} : { dataClass: options.dataClass }),
     ...(options.zone.length === 0 ? {} : { zones: options.zone }),
+    ...(options.only === undefined ? {} : { only: options.only }),
+    ...(options.prefer === undefined ? {} : { prefer: options.prefer }),
     ...(options.variant === undefined ? {} : { variant: options.variant }),
     ...(options.agreement === undefined ? {} : { minAgreementRatio: options.agreement }),
   };

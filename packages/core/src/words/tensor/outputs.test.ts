@@ -1,10 +1,20 @@
 import { describe, expect, it } from "vitest";
+import { untyped } from "@longshore/testkit";
 import type { Datatype } from "./datatype.ts";
 import { toHalf } from "./half.ts";
 import { outputsOf } from "./outputs.ts";
-import { tensorsOf } from "./tensor.ts";
+import { type Tensor, tensorsOf } from "./tensor.ts";
 import { bytesTensor } from "./texts.ts";
-import { float32Tensor, numericTensor, typedView } from "./views.ts";
+import {
+  float32Tensor,
+  float32View,
+  int32View,
+  int64View,
+  numbersOf,
+  numericTensor,
+  numericView,
+  typedView,
+} from "./views.ts";
 
 describe("outputs of a result", () => {
   it("have data and dims, sharing the memory of the tensor", () => {
@@ -76,5 +86,22 @@ describe("typed views", () => {
   it("refuse a tensor of another datatype", () => {
     const x = float32Tensor("x", [1], Float32Array.of(1));
     expect(() => typedView(x, "INT32")).toThrow("x is FP32; INT32 is needed here");
+  });
+
+  it.each([
+    (absent: Tensor) => float32View(absent),
+    (absent: Tensor) => int32View(absent),
+    (absent: Tensor) => int64View(absent),
+    (absent: Tensor) => numericView(absent),
+    (absent: Tensor) => numbersOf(absent),
+    (absent: Tensor) => typedView(absent, "FP32"),
+  ])("refuse the output of a misspelt name (%#)", (viewOf) => {
+    const outputs = new Map<string, Tensor>();
+    expect(() => viewOf(untyped(outputs.get("yy")))).toThrow(
+      expect.objectContaining({
+        reason: "invalid-input",
+        message: expect.stringContaining("there is no tensor here"),
+      }),
+    );
   });
 });

@@ -27,6 +27,16 @@ function view<V extends NumericView>(bytes: Uint8Array, make: ViewConstructor<V>
   return new make(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width);
 }
 
+/** Its datatype. An app in plain JavaScript may give the output of a misspelt name, which is none. */
+function datatypeOf(tensor: Tensor | undefined): Datatype {
+  if (tensor) return tensor.spec.datatype;
+  throw new LongshoreError(
+    "invalid-input",
+    "execute",
+    "there is no tensor here: is the output's name right?",
+  );
+}
+
 function wrongDatatype(tensor: Tensor, wanted: string): LongshoreError {
   return new LongshoreError(
     "invalid-input",
@@ -47,25 +57,25 @@ function wrongDatatype(tensor: Tensor, wanted: string): LongshoreError {
  * ```
  */
 export function float32View(tensor: Tensor): Float32Array {
-  if (tensor.spec.datatype !== "FP32") throw wrongDatatype(tensor, "FP32");
+  if (datatypeOf(tensor) !== "FP32") throw wrongDatatype(tensor, "FP32");
   return view(tensor.bytes, Float32Array, 4);
 }
 
 /** INT32 elements, shared with the tensor where alignment permits. */
 export function int32View(tensor: Tensor): Int32Array {
-  if (tensor.spec.datatype !== "INT32") throw wrongDatatype(tensor, "INT32");
+  if (datatypeOf(tensor) !== "INT32") throw wrongDatatype(tensor, "INT32");
   return view(tensor.bytes, Int32Array, 4);
 }
 
 /** INT64 elements, shared with the tensor where alignment permits. */
 export function int64View(tensor: Tensor): BigInt64Array {
-  if (tensor.spec.datatype !== "INT64") throw wrongDatatype(tensor, "INT64");
+  if (datatypeOf(tensor) !== "INT64") throw wrongDatatype(tensor, "INT64");
   return view(tensor.bytes, BigInt64Array, 8);
 }
 
 /** The elements of any numeric tensor as a typed array; FP16 and BF16 come as their raw 16-bit patterns. */
 export function numericView(tensor: Tensor): NumericView {
-  switch (tensor.spec.datatype) {
+  switch (datatypeOf(tensor)) {
     case "BOOL":
     case "UINT8":
       return tensor.bytes;
@@ -125,7 +135,7 @@ export interface TypedViews {
  * ```
  */
 export function typedView<D extends Datatype>(tensor: Tensor, datatype: D): TypedViews[D] {
-  if (tensor.spec.datatype !== datatype) throw wrongDatatype(tensor, datatype);
+  if (datatypeOf(tensor) !== datatype) throw wrongDatatype(tensor, datatype);
   // Which view belongs to which datatype is stated by `TypedViews` and, in the same way, by `numericView`.
   return (datatype === "BYTES" ? bytesElements(tensor) : numericView(tensor)) as TypedViews[D];
 }
