@@ -1,27 +1,15 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
-import { graphBuilder, writeModel } from "@longshore/graph";
+import { writeTotal } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess } from "../../test/processes.ts";
 
 let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-sequences-"));
-  // A running total: a step that was lost or made twice shows in all after it.
-  await mkdir(join(folder, "total", "1"), { recursive: true });
-  const sum = graphBuilder();
-  const total = sum.node("Add", [sum.input("x", "FP32", [1, 1]), sum.input("s", "FP32", [1, 1])], {
-    outputs: ["total"],
-  });
-  sum.output(total, "FP32", [1, 1]);
-  sum.output(sum.node("Identity", [total], { outputs: ["next"] }), "FP32", [1, 1]);
-  await writeFile(join(folder, "total", "1", "model.onnx"), writeModel(sum.model({ name: "total" })));
-  await writeFile(
-    join(folder, "total", "model.yaml"),
-    "sequence: { maxIdleMs: 600000, states: [{ input: s, output: next, datatype: FP32, shape: [1, 1] }] }\n",
-  );
+  await writeTotal(folder);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 afterEach(killAll);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { constantTrace, linkProxy } from "@longshore/lab";
 import { command } from "../../test/command.ts";
-import { writeDouble } from "../../test/models.ts";
+import { writeDouble, writeTotal } from "../../test/models.ts";
 import { openModel } from "../engine/open-model.ts";
 import { serve } from "../compose/serve.ts";
 import { explained } from "./plan.ts";
@@ -90,3 +90,19 @@ it("says that --only names no endpoint", async () => {
     await rm(folder, { recursive: true, force: true });
   }
 }, 60_000);
+
+it.each(["infer", "plan", "profile"])(
+  "%s takes random inputs for a model with state",
+  async (name) => {
+    const folder = await mkdtemp(join(tmpdir(), "longshore-state-"));
+    await writeTotal(folder);
+    try {
+      const random = name === "profile" ? ["--runs", "1"] : ["--random"];
+      const ran = await command(name, join(folder, "total"), ...random);
+      expect(ran).toMatchObject({ code: 0, notes: expect.not.stringContaining("error") });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);

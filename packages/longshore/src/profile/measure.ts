@@ -221,7 +221,9 @@ export async function guessedInputs(
   const runtime = onnxRuntime();
   try {
     const shapes = new Map(description.inputs.map(({ name, shape }) => [name, shape]));
-    return await findInputs(graph, runtime, seeds, call, shapes);
+    const found = await findInputs(graph, runtime, seeds, call, shapes);
+    // The state of a sequence is an input of the graph that no request gives: the engine keeps it.
+    return found.map((inputs) => new Map([...inputs].filter(([name]) => shapes.has(name))));
   } finally {
     await runtime.close();
   }
