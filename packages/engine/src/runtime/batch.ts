@@ -63,7 +63,7 @@ export function paddedRows(rows: number, { maxBatchSize, buckets }: Batching): n
   return (maxBatchSize > 1 ? buckets?.rows?.find((size) => size >= rows) : undefined) ?? rows;
 }
 
-/** An input of a run, and what its bytes are copied from: as long as it was at the beginning. */
+/** An input of a run, with the members' bytes that are copied into it, and their lengths at the beginning: a member that leaves moves its bytes away. */
 interface Joining {
   readonly name: string;
   readonly joined: Tensor;
@@ -133,7 +133,7 @@ function joinedNow(members: readonly Tensors[], name: string, first: Tensor, ran
   return { spec: withRows(first.spec, rows + padding), bytes };
 }
 
-/** Of what follows the rows, which nothing ragged does. */
+/** A spec with another number of rows. Ragged tensors, which have no rows along axis 0, are never joined. */
 function withRows({ name, datatype, shape: before }: TensorSpec, rows: number): TensorSpec {
   const shape = before.slice();
   shape[0] = rows;

@@ -97,7 +97,7 @@ function wrong(message: string): LongshoreError {
   return new LongshoreError("invalid-input", "resolve", message);
 }
 
-/** The percentile that alone is made small, as a ratio. */
+/** The percentile that is the whole goal, as a ratio; undefined for other goals. */
 function percentileOf(goal = ""): number | undefined {
   const read = readObjective(goal.trim());
   const [term] = typeof read !== "string" && read.kind === "sum" && read.terms.length === 1 ? read.terms : [];

@@ -58,7 +58,7 @@ export interface Scaler {
 
 /** Models that are remembered; requests of further ones count for the fleet only. */
 const mostModels = 256;
-/** A falling number is followed after this many starts: what is given up now would take one to come back. */
+/** A falling number is followed after the time of this many starts: an endpoint that is given up takes one start to come back. */
 const holdStarts = 1;
 const leastHoldMs = 30_000;
 /** Before the first answer, requests are taken to occupy an endpoint for this part of the time that the objective allows. */
@@ -71,7 +71,7 @@ class Demand {
   readonly forecast: ArrivalForecast;
   lastAtMs = -Infinity;
   sample: DemandSample | undefined;
-  /** Numbers of late, each larger than all later ones. */
+  /** Recent numbers, oldest first. One that is not larger than a later one is dropped: it is never the largest again. */
   readonly #held: { readonly atMs: number; readonly needed: number }[] = [];
 
   constructor(aheadMs: () => number) {
@@ -89,7 +89,7 @@ class Demand {
     };
   }
 
-  /** The largest number of the time that a start takes. */
+  /** Notes the number that is needed now. Returns the largest one of the last `holdMs`. */
   held(needed: number, holdMs: number, nowMs: number): number {
     const held = this.#held;
     while (held.length > 0 && (held.at(-1)?.needed ?? 0) <= needed) held.pop();
@@ -172,7 +172,7 @@ export function createScaler(parts: ScalerParts): Scaler {
   };
 }
 
-/** Values kept of a mixture. */
+/** Times that the mixture of all models keeps. */
 const mixed = 128;
 
 /** The requests of several models as those of one. A model counts by its arrivals. */
