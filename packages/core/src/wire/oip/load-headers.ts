@@ -60,14 +60,13 @@ function reportOf(
   requests = 0,
   shareRatio = 0,
 ): LoadReport {
-  const load = {
-    atMs: nowMs,
-    cpuRatio: Math.min(1, cpuRatio),
-    inFlight,
-    queueMs: Math.min(mostQueueMs, queueMs),
-  };
+  const used = Math.min(1, cpuRatio);
+  const waitMs = Math.min(mostQueueMs, queueMs);
   const told = requests >= 1 && requests <= mostRequests && shareRatio >= leastShareRatio && shareRatio <= 1;
-  return told ? { ...load, batch: { requests, shareRatio } } : load;
+  // Written out, since an object that is spread may get a shape of its own, which each of its readers then looks up anew.
+  return told
+    ? { atMs: nowMs, cpuRatio: used, inFlight, queueMs: waitMs, batch: { requests, shareRatio } }
+    : { atMs: nowMs, cpuRatio: used, inFlight, queueMs: waitMs };
 }
 
 const ourLoad =
