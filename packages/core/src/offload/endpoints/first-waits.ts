@@ -89,12 +89,12 @@ class WaitsOfRequest implements FirstWaits {
     this.#parts = parts;
   }
 
-  loadMs(endpoint: EndpointId | undefined, part: Part): number {
+  loadMs(endpoint: EndpointId | undefined, { variant, from, to }: Part): number {
     const { known, warmth, localId } = this.#parts;
     const id = endpoint ?? localId;
     if (id === undefined || (id !== localId && !loadsFirst(known, id))) return 0;
     const { name: model, version, digest } = known.description;
-    const segment: Segment = { model, version, digest, ...part };
+    const segment: Segment = { model, version, digest, variant, from, to };
     return warmth.waitMs(id, segment, id === localId ? undefined : offerFor(known, id, segment));
   }
 

@@ -223,7 +223,7 @@ function plannedWithWaits(
   );
   if (cold.length === 0) {
     const plan = honest();
-    if (!job.frame && atStart && !isInfeasible(plan))
+    if (owes && !job.frame && atStart && !isInfeasible(plan))
       loadAhead(
         loop,
         job,

@@ -14,6 +14,7 @@ import {
 import {
   type EndpointTable,
   routeTable,
+  type RouteTable,
   withAvailable,
   withoutExploration,
 } from "../../decide/table/index.ts";
@@ -85,44 +86,29 @@ export function createPlanner({
   /** Route tables by endpoint table, valid while the endpoints have the same positions. */
   const routes = new WeakMap<
     KnownModel,
-    { readonly index: EndpointTable["index"]; readonly view: ModelView }
+    { readonly index: EndpointTable["index"]; readonly table: RouteTable }
   >();
 
-  /** The part of a model's view that changes with each run and answer. */
-  function beliefsOf(
-    known: KnownModel,
-  ): Required<Pick<ModelView, "localSlowness" | "poll" | "assumed" | "assumedHere">> {
-    const assumed = known.profile.measuredOn.threads === 0;
-    const unrun = (speeds: KnownModel["speeds"]): boolean =>
-      speeds.every((buckets) => buckets.every(({ runs }) => runs === 0));
-    return {
-      localSlowness: slownessHere(known),
-      poll: known.poll,
-      assumed,
-      assumedHere: assumed && unrun(known.speeds),
-    };
+  function routesOf(known: KnownModel, { index, ids }: EndpointTable): RouteTable {
+    const kept = routes.get(known);
+    if (kept?.index === index) return kept.table;
+    const blocks =
+      ids.length < endpointStates.all.size ? ids.flatMap((id) => known.blocksBy.get(id) ?? []) : known.blocks;
+    const table = routeTable(blocks, known.table, index);
+    routes.set(known, { index, table });
+    return table;
   }
 
   function modelView(known: KnownModel, endpoints: EndpointTable): ModelView {
-    const { index, ids } = endpoints;
-    const kept = routes.get(known);
-    if (kept?.index === index) {
-      const { table, routes: kinds } = kept.view;
-      return { table, routes: kinds, ...beliefsOf(known) };
-    }
-    const view: ModelView = {
+    const assumed = known.profile.measuredOn.threads === 0;
+    return {
       table: known.table,
-      routes: routeTable(
-        ids.length < endpointStates.all.size
-          ? ids.flatMap((id) => known.blocksBy.get(id) ?? [])
-          : known.blocks,
-        known.table,
-        index,
-      ),
-      ...beliefsOf(known),
+      routes: routesOf(known, endpoints),
+      localSlowness: slownessHere(known),
+      poll: known.poll,
+      assumed,
+      assumedHere: assumed && known.speeds.every((buckets) => buckets.every(({ runs }) => runs === 0)),
     };
-    routes.set(known, { index, view });
-    return view;
   }
 
   return (job, held, exclude, nowMs, { only, first, evenLate, proving } = usual) => {
@@ -173,7 +159,9 @@ export function createPlanner({
       evenLate,
       first,
       ready:
-        only && ((id = local?.info.id ?? self, part) => only(id, { model: name, version, digest, ...part })),
+        only &&
+        ((id = local?.info.id ?? self, { variant, from, to }) =>
+          only(id, { model: name, version, digest, variant, from, to })),
     };
     const also = proving ?? sequence?.resident;
     const { features, bytes } = held;
