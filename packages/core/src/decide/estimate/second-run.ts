@@ -87,7 +87,10 @@ export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
   let firstWeight = 0;
   let before = 0;
   let beforeWeight = 0;
-  let best: SecondRunPlan | undefined;
+  let bestMs = Infinity;
+  let bestCost = Infinity;
+  let bestBegins = 0;
+  let bestInVain = 0;
   let latestMs = -1;
   const from = Math.max(0, freeMs);
   /** The delay of others by a run that begins at `waitMs`. Those that wait now have run by `clearMs`, some of them before. */
@@ -117,8 +120,11 @@ export function planSecondRun(question: SecondRunQuestion): SecondRunPlan {
       (rescued > 0 ? rescued * costOfAnswer(question, endMs) : 0) +
       price * runMs * (charged === "all" ? begins : inVain) +
       (begins > 0 ? begins * (heldMs(waitMs) - without) : 0);
-    if (best && cost >= best.cost) continue;
-    best = { waitMs: before >= count ? Infinity : waitMs, cost, begins, inVain };
+    if (index >= 0 && cost >= bestCost) continue;
+    bestMs = before >= count ? Infinity : waitMs;
+    bestCost = cost;
+    bestBegins = begins;
+    bestInVain = inVain;
   }
-  return best ?? { waitMs: Infinity, cost: Infinity, begins: 0, inVain: 0 };
+  return { waitMs: bestMs, cost: bestCost, begins: bestBegins, inVain: bestInVain };
 }

@@ -66,19 +66,7 @@ export function mostLocalMicros(device: DeviceView, choice: Choice, from: number
   return from < to ? localMicros(device, segmentMs(choice.bucket, from, to, longestReading) * slowness) : 0;
 }
 
-/** The most of everything that a candidate runs: head and tail here, the rest elsewhere. */
-export function mostMicros(
-  inputs: PlanInputs,
-  options: Options,
-  group: Group,
-  option: number,
-  route: number,
-): number {
-  const { choice, from, to } = group;
-  const { device } = inputs.view;
-  return (
-    mostRemoteMicros(inputs, options, group, option, route) +
-    mostLocalMicros(device, choice, choice.from, from) +
-    mostLocalMicros(device, choice, to, choice.to)
-  );
+/** The greatest cost of the parts of a remote candidate that run on this device: head and tail. */
+export function mostPartsMicros(device: DeviceView, { choice, from, to }: Group): number {
+  return mostLocalMicros(device, choice, choice.from, from) + mostLocalMicros(device, choice, to, choice.to);
 }

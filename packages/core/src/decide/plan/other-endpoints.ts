@@ -17,8 +17,8 @@ interface Exclusion {
 
 /** The sentence that no other endpoint takes the request, with each endpoint and the reason. */
 export function noOther(explained: Explained): string {
-  const why = exclusions(explained);
-  return why === "" ? "no other endpoint is known" : `no other endpoint takes it (${why})`;
+  if (explained.inputs.view.endpoints.ids.length === 0) return "no other endpoint is known";
+  return `no other endpoint takes it (${exclusions(explained)})`;
 }
 
 /**

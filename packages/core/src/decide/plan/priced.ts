@@ -1,7 +1,7 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostLocalMicros, mostMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
+import { mostLocalMicros, mostPartsMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { type Group, type Options, partOf } from "./options.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
@@ -178,6 +178,7 @@ export function priceRemote(
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
   const thereMicros = remoteMicros(inputs, options, group, option, route);
+  const mostThereMicros = mostRemoteMicros(inputs, options, group, option, route);
   const costMicros = thereMicros + (options.costMicros[option] ?? 0);
   const emittedThere = view.carbon ? thereMicrograms(inputs, group, route) : NaN;
   const carbonMicrograms = emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group));
@@ -211,11 +212,11 @@ export function priceRemote(
     stages,
     deviceMillijoules,
     costMicros,
-    mostMicros: mostMicros(inputs, options, group, option, route),
+    mostMicros: mostThereMicros + mostPartsMicros(device, group),
     carbonMicrograms,
     thereMicrograms: emittedThere,
     thereMicros,
-    mostThereMicros: mostRemoteMicros(inputs, options, group, option, route),
+    mostThereMicros,
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,

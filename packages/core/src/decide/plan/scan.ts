@@ -1,6 +1,6 @@
 import { codecRemoves } from "./filter/codec.ts";
 import { countedMicrograms, gramsAt, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostMicros, remoteMicros } from "./cost.ts";
+import { mostPartsMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
@@ -324,7 +324,9 @@ function limitRemoving(state: Scan, group: Group, option: number, route: number)
   if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
   if (!state.priced) return -1;
   if (maxCostMicros !== undefined) {
-    const most = mostMicros(state.inputs, state.options, group, option, route);
+    const most =
+      mostRemoteMicros(state.inputs, state.options, group, option, route) +
+      mostPartsMicros(state.inputs.view.device, group);
     if (costRemoves(most, maxCostMicros)) return cost;
   }
   return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
