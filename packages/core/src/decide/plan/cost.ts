@@ -36,13 +36,12 @@ export function remoteMicros(
   return run + (sent + (endpoints.outMicros[endpoint] ?? 0) * reply.bytes) / 1e6;
 }
 
-/** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. */
+/** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. Reads more of an endpoint than a score needs. */
 export function mostRemoteMicros(
   { view, model }: PlanInputs,
-  options: Options,
   { cells, cell, reply }: Group,
-  option: number,
   route: number,
+  sentBytes: number,
 ): number {
   const { endpoints } = view;
   const { routes } = model;
@@ -52,7 +51,7 @@ export function mostRemoteMicros(
   const fixed = cells.fixedMicros[row] ?? 0;
   const ratio = Math.max(1, serviceRatioAt(endpoints, endpoint));
   const rates = endpoints.infos[endpoint]?.rates;
-  const moved = rates ? mostMoveMicros(rates, options.sentBytes[option] ?? 0, reply.bytes) : 0;
+  const moved = rates ? mostMoveMicros(rates, sentBytes, reply.bytes) : 0;
   const grown = (cells.mostMicros[row] ?? Infinity) - fixed;
   return fixed + (grown > 0 ? grown * ratio : 0) + moved;
 }
@@ -66,7 +65,22 @@ export function mostLocalMicros(device: DeviceView, choice: Choice, from: number
   return from < to ? localMicros(device, segmentMs(choice.bucket, from, to, longestReading) * slowness) : 0;
 }
 
-/** The greatest cost of the parts of a remote candidate that run on this device: head and tail. */
-export function mostPartsMicros(device: DeviceView, { choice, from, to }: Group): number {
-  return mostLocalMicros(device, choice, choice.from, from) + mostLocalMicros(device, choice, to, choice.to);
+/** The most of everything that a candidate runs: head and tail here, the rest elsewhere; or all of it here. */
+export function mostMicros(inputs: PlanInputs, { choice, group, route, sentBytes }: CostedCandidate): number {
+  const { device } = inputs.view;
+  if (!group) return mostLocalMicros(device, choice, choice.from, choice.to);
+  return (
+    mostRemoteMicros(inputs, group, route, sentBytes) +
+    mostLocalMicros(device, choice, choice.from, group.from) +
+    mostLocalMicros(device, choice, group.to, choice.to)
+  );
+}
+
+/** The figures of a candidate that its greatest cost depends on. */
+interface CostedCandidate {
+  readonly choice: Choice;
+  /** The remote part; undefined if everything runs here. */
+  readonly group?: Group;
+  readonly route: number;
+  readonly sentBytes: number;
 }

@@ -3,7 +3,7 @@ import type { LocalObstacle } from "./filter/local-endpoint.ts";
 import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
 import { countedMicrograms, hereMicrograms } from "./carbon.ts";
-import { mostLocalMicros } from "./cost.ts";
+import { mostLocalMicros, mostMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { costDetail, costRemoves } from "./filter/cost.ts";
 import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
@@ -85,7 +85,7 @@ export function localCandidates(
     if (accuracyRemoves(choice.variant.accuracyRatio, limits))
       return removed(choice, "accuracy", accuracyDetail(limits));
     const priced = priceLocal(inputs, choice);
-    if (costRemoves(priced.mostMicros, limits.maxCostMicros)) {
+    if (costRemoves(mostMicros(inputs, priced), limits.maxCostMicros)) {
       return removed(choice, "cost", costDetail(limits.maxCostMicros));
     }
     if (energyRemoves(priced.deviceMillijoules, limits.maxDeviceMillijoules)) {
@@ -171,7 +171,7 @@ export function remoteFinalists(
     const endpoint = model.routes.endpoint[route] ?? -1;
     const prices = pricesAt(view.endpoints, endpoint);
     const guarded =
-      !hopeless && backUp && backUpAffordable(request, priced, backUp)
+      !hopeless && backUp && backUpAffordable(inputs, priced, backUp)
         ? guardedValues(inputs, priced, backUp, prices)
         : unguarded(priced.values);
     const score = guards ? guardedScore(inputs, priced, backUp, guarded) : priced.score;
@@ -210,12 +210,12 @@ function guardedScore(
 }
 
 /** Whether both runs together stay inside the limits. */
-export function backUpAffordable(request: PlanRequest, priced: Priced, backUp: BackUp): boolean {
-  const { maxDeviceMillijoules, maxCostMicros } = request.limits;
-  return (
-    !energyRemoves(priced.deviceMillijoules + backUp.deviceMillijoules, maxDeviceMillijoules) &&
-    !costRemoves(priced.mostMicros + backUp.mostMicros, maxCostMicros)
-  );
+export function backUpAffordable(inputs: PlanInputs, priced: Priced, backUp: BackUp): boolean {
+  const { maxDeviceMillijoules, maxCostMicros } = inputs.request.limits;
+  const millijoules = priced.deviceMillijoules + backUp.deviceMillijoules;
+  if (energyRemoves(millijoules, maxDeviceMillijoules)) return false;
+  if (maxCostMicros === undefined) return true;
+  return !costRemoves(mostMicros(inputs, priced) + backUp.mostMicros, maxCostMicros);
 }
 
 /**
@@ -265,7 +265,7 @@ function backUpFor(
     head: undefined,
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
-    mostMicros: best.mostMicros,
+    mostMicros: mostMicros(inputs, best),
     carbonMicrograms: best.carbonMicrograms,
   };
 }

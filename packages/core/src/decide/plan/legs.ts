@@ -6,7 +6,7 @@ import { backUpAffordable, type Finalist } from "./finalists.ts";
 import type { BackUp } from "./back-up.ts";
 import type { Choice } from "./choices.ts";
 import { hereMicrograms } from "./carbon.ts";
-import { mostLocalMicros } from "./cost.ts";
+import { mostLocalMicros, mostRemoteMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { reachedHere } from "./options.ts";
 import type { Leg, LegId, Predicted, Trigger } from "./plan.ts";
@@ -65,7 +65,7 @@ export function remoteLegs(
       leg: "remote",
       latestMs: latestStartMs(inputs, priced, backUp),
     };
-    const hedges = mayHedge && backUpAffordable(request, priced, backUp);
+    const hedges = mayHedge && backUpAffordable(inputs, priced, backUp);
     const failing = failed(otherFirst ? "other" : "remote");
     legs.push(
       localLeg(
@@ -266,7 +266,7 @@ function remoteLeg(
     completionMs: keptEstimate(inputs, values),
     deviceMillijoules: priced.deviceMillijoules - priced.localMs * view.device.activeWatts,
     costMicros: priced.thereMicros,
-    mostMicros: priced.mostThereMicros,
+    mostMicros: mostRemoteMicros(inputs, group, priced.route, priced.sentBytes),
     agreementRatio: priced.agreementRatio,
     accuracyRatio: priced.accuracyRatio,
     sentBytes: priced.sentBytes,

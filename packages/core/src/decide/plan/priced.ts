@@ -1,7 +1,7 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostLocalMicros, mostPartsMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
+import { mostMicros, remoteMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { type Group, type Options, partOf } from "./options.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
@@ -44,8 +44,6 @@ export interface Priced {
   readonly score: number;
   readonly deviceMillijoules: number;
   readonly costMicros: number;
-  /** The most that it may cost. */
-  readonly mostMicros: number;
   /** CO2 in micrograms; NaN if it is not known. */
   readonly carbonMicrograms: number;
   readonly agreementRatio: number;
@@ -71,7 +69,6 @@ export interface PricedRemote extends Priced {
   readonly waitMs: number;
   /** The part of the cost that is spent elsewhere. */
   readonly thereMicros: number;
-  readonly mostThereMicros: number;
   /** The CO2 of the run elsewhere. */
   readonly thereMicrograms: number;
 }
@@ -178,7 +175,6 @@ export function priceRemote(
     meanValue(values) * device.idleWatts;
   const sentBytes = options.sentBytes[option] ?? 0;
   const thereMicros = remoteMicros(inputs, options, group, option, route);
-  const mostThereMicros = mostRemoteMicros(inputs, options, group, option, route);
   const costMicros = thereMicros + (options.costMicros[option] ?? 0);
   const emittedThere = view.carbon ? thereMicrograms(inputs, group, route) : NaN;
   const carbonMicrograms = emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group));
@@ -212,11 +208,9 @@ export function priceRemote(
     stages,
     deviceMillijoules,
     costMicros,
-    mostMicros: mostThereMicros + mostPartsMicros(device, group),
     carbonMicrograms,
     thereMicrograms: emittedThere,
     thereMicros,
-    mostThereMicros,
     agreementRatio,
     accuracyRatio: Number.isNaN(accuracy) ? undefined : accuracy,
     sentBytes,
@@ -307,7 +301,6 @@ export function priceLocal(inputs: PlanInputs, choice: Choice): Priced {
     stages,
     deviceMillijoules,
     costMicros,
-    mostMicros: mostLocalMicros(device, choice, choice.from, choice.to),
     carbonMicrograms,
     agreementRatio: choice.agreementRatio,
     accuracyRatio: accuracy,
@@ -322,7 +315,7 @@ export function predictedOf(inputs: PlanInputs, priced: Priced, values: Float64A
     completionMs: keptEstimate(inputs, values, isAssumed(inputs, priced)),
     deviceMillijoules: priced.deviceMillijoules,
     costMicros: priced.costMicros,
-    mostMicros: priced.mostMicros,
+    mostMicros: mostMicros(inputs, priced),
     agreementRatio: priced.agreementRatio,
     accuracyRatio: priced.accuracyRatio,
     sentBytes: priced.sentBytes,

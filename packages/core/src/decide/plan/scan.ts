@@ -1,6 +1,6 @@
 import { codecRemoves } from "./filter/codec.ts";
 import { countedMicrograms, gramsAt, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostPartsMicros, mostRemoteMicros, remoteMicros } from "./cost.ts";
+import { mostMicros, remoteMicros } from "./cost.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
@@ -324,9 +324,8 @@ function limitRemoving(state: Scan, group: Group, option: number, route: number)
   if (promisesLess(group) && agreedAt(state, group, option, route) < minAgreementRatio) return agreement;
   if (!state.priced) return -1;
   if (maxCostMicros !== undefined) {
-    const most =
-      mostRemoteMicros(state.inputs, state.options, group, option, route) +
-      mostPartsMicros(state.inputs.view.device, group);
+    const sentBytes = state.options.sentBytes[option] ?? 0;
+    const most = mostMicros(state.inputs, { choice: group.choice, group, route, sentBytes });
     if (costRemoves(most, maxCostMicros)) return cost;
   }
   return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
