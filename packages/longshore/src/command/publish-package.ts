@@ -19,7 +19,7 @@ import {
   systemClock,
   writeFolderPackage,
 } from "@longshore/nodejs";
-import { demandNats, type PublishOptions } from "../publish/publish.ts";
+import { type PublishOptions, writingTo } from "../publish/publish.ts";
 import { isNats, optionalNatsPackageWriter, type PackageWriter } from "../connect/nats-directory.ts";
 import { readTextFile } from "../connect/read-text.ts";
 import { refuseUnused, type ShownOptions, shownOf } from "../options/connection-options.ts";
@@ -31,19 +31,8 @@ import { ociAt } from "../package/pull.ts";
 /** Where packages are published. */
 type To = Pick<PublishOptions, "to" | "replicas" | "json"> & ShownOptions<"packages">;
 
-async function writing<T>(options: To, work: (writer: PackageWriter) => Promise<T>): Promise<T> {
-  const { to, replicas } = options;
-  demandNats(to);
-  const shown = await shownOf("packages", options);
-  const writer = await optionalNatsPackageWriter(to, {
-    ...shown,
-    ...(replicas === undefined ? {} : { replicas }),
-  });
-  try {
-    return await work(writer);
-  } finally {
-    await writer.close();
-  }
+function writing<T>(options: To, work: (writer: PackageWriter) => Promise<T>): Promise<T> {
+  return writingTo(optionalNatsPackageWriter, "packages", options, work);
 }
 
 /** The serial of the package of a model that is at the target now; undefined if there is none. */

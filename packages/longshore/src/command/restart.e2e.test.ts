@@ -7,9 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { float32View } from "@longshore/core";
-import { graphBuilder, writeModel } from "@longshore/graph";
 import { loopModel } from "@longshore/testkit";
-import { writeDouble } from "../../test/models.ts";
+import { writeDouble, writeTotal } from "../../test/models.ts";
 import { killAll, listening, type ServerProcess, started } from "../../test/processes.ts";
 import { openOffloader } from "../compose/open-offloader.ts";
 
@@ -18,19 +17,7 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "longshore-restart-"));
   await writeDouble(folder);
-  // A running total: a step that was lost or done twice shows in all after it.
-  await mkdir(join(folder, "total", "1"), { recursive: true });
-  const sum = graphBuilder();
-  const total = sum.node("Add", [sum.input("x", "FP32", [1, 1]), sum.input("s", "FP32", [1, 1])], {
-    outputs: ["total"],
-  });
-  sum.output(total, "FP32", [1, 1]);
-  sum.output(sum.node("Identity", [total], { outputs: ["next"] }), "FP32", [1, 1]);
-  await writeFile(join(folder, "total", "1", "model.onnx"), writeModel(sum.model({ name: "total" })));
-  await writeFile(
-    join(folder, "total", "model.yaml"),
-    "sequence: { maxIdleMs: 60000, states: [{ input: s, output: next, datatype: FP32, shape: [1, 1] }] }\n",
-  );
+  await writeTotal(folder);
   await mkdir(join(folder, "loop", "1"), { recursive: true });
   await writeFile(join(folder, "loop", "1", "model.onnx"), loopModel());
   // A pipeline whose answer takes a while, to be under way when the signal comes.

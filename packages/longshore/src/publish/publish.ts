@@ -8,6 +8,7 @@ import { readTextFile } from "../connect/read-text.ts";
 import {
   type ConnectionName,
   connectionOptions,
+  type Shown,
   type ShownOptions,
   shownOf,
 } from "../options/connection-options.ts";
@@ -47,7 +48,7 @@ export function publishing(command: Command, connection: ConnectionName): Comman
 }
 
 /** Throws `invalid-configuration` for an address that is not in NATS. */
-export function demandNats(to: string): void {
+function demandNats(to: string): void {
   if (isNats(to)) return;
   const example = "nats:127.0.0.1:4222";
   throw new LongshoreError(
@@ -57,23 +58,30 @@ export function demandNats(to: string): void {
   );
 }
 
-/** Opens the bucket of `--to` for one command. */
-export async function writing<T>(
-  options: Pick<PublishOptions, "to" | "replicas"> & ShownOptions<"directory">,
-  work: (writer: DirectoryWriter) => Promise<T>,
+/** Opens what `--to` names for one command, with the credentials and the number of replicas of the command. */
+export async function writingTo<Writer extends { close(): Promise<void> }, T>(
+  open: (to: string, settings: Shown & Pick<PublishOptions, "replicas">) => Promise<Writer>,
+  connection: ConnectionName,
+  options: Pick<PublishOptions, "to" | "replicas"> & ShownOptions<ConnectionName>,
+  work: (writer: Writer) => Promise<T>,
 ): Promise<T> {
   const { to, replicas } = options;
   demandNats(to);
-  const shown = await shownOf("directory", options);
-  const writer = await optionalNatsDirectoryWriter(to, {
-    ...shown,
-    ...(replicas === undefined ? {} : { replicas }),
-  });
+  const shown = await shownOf(connection, options);
+  const writer = await open(to, { ...shown, ...(replicas === undefined ? {} : { replicas }) });
   try {
     return await work(writer);
   } finally {
     await writer.close();
   }
+}
+
+/** Opens the bucket of a directory. */
+function writing<T>(
+  options: Pick<PublishOptions, "to" | "replicas"> & ShownOptions<"directory">,
+  work: (writer: DirectoryWriter) => Promise<T>,
+): Promise<T> {
+  return writingTo(optionalNatsDirectoryWriter, "directory", options, work);
 }
 
 /** Throws `not-permitted` for the first entry or alias that the operator did not sign. */

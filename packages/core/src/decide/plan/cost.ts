@@ -36,7 +36,7 @@ export function remoteMicros(
   return run + (sent + (endpoints.outMicros[endpoint] ?? 0) * reply.bytes) / 1e6;
 }
 
-/** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. Reads more of an endpoint than a score needs. */
+/** The greatest cost of the run elsewhere and its bytes; Infinity if no price is known. */
 export function mostRemoteMicros(
   { view, model }: PlanInputs,
   { cells, cell, reply }: Group,
@@ -65,22 +65,13 @@ export function mostLocalMicros(device: DeviceView, choice: Choice, from: number
   return from < to ? localMicros(device, segmentMs(choice.bucket, from, to, longestReading) * slowness) : 0;
 }
 
-/** The most of everything that a candidate runs: head and tail here, the rest elsewhere; or all of it here. */
-export function mostMicros(inputs: PlanInputs, { choice, group, route, sentBytes }: CostedCandidate): number {
+/** The most of everything that a candidate elsewhere runs: head and tail here, the rest there. Called for each one under a limit on cost. */
+export function mostSplitMicros(inputs: PlanInputs, group: Group, route: number, sentBytes: number): number {
+  const { choice, from, to } = group;
   const { device } = inputs.view;
-  if (!group) return mostLocalMicros(device, choice, choice.from, choice.to);
   return (
     mostRemoteMicros(inputs, group, route, sentBytes) +
-    mostLocalMicros(device, choice, choice.from, group.from) +
-    mostLocalMicros(device, choice, group.to, choice.to)
+    mostLocalMicros(device, choice, choice.from, from) +
+    mostLocalMicros(device, choice, to, choice.to)
   );
-}
-
-/** The figures of a candidate that its greatest cost depends on. */
-interface CostedCandidate {
-  readonly choice: Choice;
-  /** The remote part; undefined if everything runs here. */
-  readonly group?: Group;
-  readonly route: number;
-  readonly sentBytes: number;
 }

@@ -3,7 +3,7 @@ import type { LocalObstacle } from "./filter/local-endpoint.ts";
 import { accuracyDetail, accuracyRemoves } from "./filter/accuracy.ts";
 import { agreementDetail, agreementRemoves } from "./filter/agreement.ts";
 import { countedMicrograms, hereMicrograms } from "./carbon.ts";
-import { mostLocalMicros, mostMicros } from "./cost.ts";
+import { mostLocalMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { costDetail, costRemoves } from "./filter/cost.ts";
 import { deadlineDetail, deadlineRemoves } from "./filter/deadline.ts";
@@ -22,6 +22,7 @@ import {
   leastMs,
   loadHereMs,
   localValues,
+  mostMicros,
   plainScore,
   type Priced,
   type PricedRemote,
@@ -265,7 +266,7 @@ function backUpFor(
     head: undefined,
     deviceMillijoules: best.deviceMillijoules,
     costMicros: best.costMicros,
-    mostMicros: mostMicros(inputs, best),
+    mostMicros: mostLocalMicros(device, best.choice, best.choice.from, best.choice.to),
     carbonMicrograms: best.carbonMicrograms,
   };
 }

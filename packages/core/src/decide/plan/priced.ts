@@ -1,7 +1,7 @@
 import type { Predicted } from "./plan.ts";
 import type { Choice } from "./choices.ts";
 import { countedMicrograms, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostMicros, remoteMicros } from "./cost.ts";
+import { mostLocalMicros, mostSplitMicros, remoteMicros } from "./cost.ts";
 import { localMicros } from "./local-cost.ts";
 import { type Group, type Options, partOf } from "./options.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
@@ -306,6 +306,13 @@ export function priceLocal(inputs: PlanInputs, choice: Choice): Priced {
     accuracyRatio: accuracy,
     sentBytes: 0,
   };
+}
+
+/** The most that a candidate may cost. Computed where it is compared or told: most candidates never need it. */
+export function mostMicros(inputs: PlanInputs, { choice, group, route, sentBytes }: Priced): number {
+  return group
+    ? mostSplitMicros(inputs, group, route, sentBytes)
+    : mostLocalMicros(inputs.view.device, choice, choice.from, choice.to);
 }
 
 /** The predictions of a plan, from the price of the whole and the completion with its back-up. */

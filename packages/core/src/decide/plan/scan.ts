@@ -1,6 +1,6 @@
 import { codecRemoves } from "./filter/codec.ts";
 import { countedMicrograms, gramsAt, hereMicrograms, runsHere, thereMicrograms } from "./carbon.ts";
-import { mostMicros, remoteMicros } from "./cost.ts";
+import { mostSplitMicros, remoteMicros } from "./cost.ts";
 import { costRemoves } from "./filter/cost.ts";
 import { deadlineRemoves } from "./filter/deadline.ts";
 import { energyRemoves } from "./filter/energy.ts";
@@ -325,8 +325,7 @@ function limitRemoving(state: Scan, group: Group, option: number, route: number)
   if (!state.priced) return -1;
   if (maxCostMicros !== undefined) {
     const sentBytes = state.options.sentBytes[option] ?? 0;
-    const most = mostMicros(state.inputs, { choice: group.choice, group, route, sentBytes });
-    if (costRemoves(most, maxCostMicros)) return cost;
+    if (costRemoves(mostSplitMicros(state.inputs, group, route, sentBytes), maxCostMicros)) return cost;
   }
   return energyRemoves(state.millijoules[route] ?? 0, maxDeviceMillijoules) ? energy : -1;
 }
