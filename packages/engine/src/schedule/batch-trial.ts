@@ -19,7 +19,7 @@ import type { BatchVerdict } from "./verdict.ts";
  *   neighbours are loud and quiet variations of them, because a scale that the whole batch shares hardly shows beside rows of
  *   the same magnitude. Where golden inputs state a tolerance, that is allowed.
  * - It holds at every number of rows that will be used: kernels differ by size, and so may their rounding.
- * - A row takes less time in such a run. On a processor many convolutional networks take more.
+ * - A row takes less time in such a run than alone, just before it. On a processor many convolutional networks take more.
  *
  * The gain is measured first: its absence ends most trials after a few runs.
  */
@@ -51,7 +51,7 @@ const leastTotalGainRatio = 0.15;
 const nearBestRatio = 1.1;
 /** Least runs of each size, of short and of long runs. */
 const shortRounds = 5;
-const longRounds = 2;
+const longRounds = 3;
 const longRunMs = 5;
 /** Runs of each size go on until they took so long together: others may slow all runs of a millisecond. */
 const leastTimedMs = 2;
@@ -63,10 +63,10 @@ const mostCompareMs = 5000;
 /** Runs rows alone and together, and says whether requests may be joined. */
 export async function tryBatching(parts: TrialParts): Promise<BatchVerdict> {
   try {
-    const { maxRows, ranMs } = await worthwhile(parts);
-    if (maxRows === 1) return { maxRows, because: "it does not pay" };
-    let rows = maxRows;
-    while (rows > 2 && (ranMs * rows) / 2 > mostCompareMs) rows >>= 1;
+    const paying = await worthwhile(parts);
+    if (!paying) return { maxRows: 1, because: "it does not pay" };
+    let { rows } = paying;
+    while (rows > 2 && (paying.ranMs * rows) / 2 > mostCompareMs) rows >>= 1;
     return await compare(parts, rows);
   } catch (thrown) {
     const error = LongshoreError.from(thrown, "execute", "the trial of batching");
@@ -76,40 +76,48 @@ export async function tryBatching(parts: TrialParts): Promise<BatchVerdict> {
   }
 }
 
-/** The number of rows that pays most, and the time of such a run. */
-async function worthwhile({ rows, most, run }: TrialParts): Promise<{
-  readonly maxRows: number;
+/** A number of rows that was tried. */
+interface TriedSize {
+  readonly rows: number;
   readonly ranMs: number;
-}> {
-  const time = async (size: number): Promise<number> => {
-    const feeds = joinFeeds(
-      Array.from({ length: size }, (_, index) => rows[index % rows.length] ?? new Map()),
-    );
+  /** The time of a row in such a run, as a share of its time alone. */
+  readonly share: number;
+}
+
+/** The number of rows that pays most; undefined if none does. */
+async function worthwhile({ rows, most, run }: TrialParts): Promise<TriedSize | undefined> {
+  const joined = (size: number): Tensors =>
+    joinFeeds(Array.from({ length: size }, (_, index) => rows[index % rows.length] ?? new Map()));
+  const single = joined(1);
+  // A run of one row precedes each run of several: the machine may become slower or faster at any time, for both alike.
+  const tried = async (size: number): Promise<TriedSize> => {
+    const feeds = joined(size);
     // The first run of a size prepares memory for it.
     let { ranMs: fastest } = await run(feeds);
     const rounds = fastest > longRunMs ? longRounds : shortRounds;
+    const ratios: number[] = [];
     let timedMs = 0;
-    for (let round = 0; round < rounds || (timedMs < leastTimedMs && round < mostRounds); round++) {
+    while (ratios.length < rounds || (timedMs < leastTimedMs && ratios.length < mostRounds)) {
+      const { ranMs: aloneMs } = await run(single);
       const { ranMs } = await run(feeds);
+      ratios.push(ranMs / aloneMs);
       fastest = Math.min(fastest, ranMs);
       timedMs += ranMs;
     }
-    return fastest;
+    const middle = ratios.sort((one, other) => one - other)[ratios.length >> 1] ?? Infinity;
+    return { rows: size, ranMs: fastest, share: middle / size };
   };
-  const alone = await time(1);
-  const sizes: { readonly size: number; readonly ranMs: number }[] = [{ size: 1, ranMs: alone }];
-  let least = alone;
+  await run(single);
+  const sizes: TriedSize[] = [];
+  let least = 1;
   let losses = 0;
   for (let size = 2; size <= most && losses < 2; size *= 2) {
-    const ranMs = await time(size);
-    sizes.push({ size, ranMs });
-    losses = ranMs / size < least * (1 - leastGainRatio) ? 0 : losses + 1;
-    least = Math.min(least, ranMs / size);
+    const one = await tried(size);
+    sizes.push(one);
+    losses = one.share < least * (1 - leastGainRatio) ? 0 : losses + 1;
+    least = Math.min(least, one.share);
   }
-  const chosen = sizes.find(({ size, ranMs }) => ranMs / size <= least * nearBestRatio);
-  if (!chosen || chosen.ranMs / chosen.size > alone * (1 - leastTotalGainRatio))
-    return { maxRows: 1, ranMs: alone };
-  return { maxRows: chosen.size, ranMs: chosen.ranMs };
+  return sizes.find(({ share }) => share <= least * nearBestRatio && share <= 1 - leastTotalGainRatio);
 }
 
 /** Compares every row's answers at every number of rows with its answers alone. */
