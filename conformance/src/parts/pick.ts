@@ -323,7 +323,7 @@ interface HalfSent {
   end(): void;
 }
 
-function halfSent(http: string): Promise<HalfSent> {
+function halfSent(http: string, headers: Record<string, string>): Promise<HalfSent> {
   const [host = "", port = ""] = http.split(":");
   return new Promise((resolve) => {
     const sent = request({
@@ -331,7 +331,7 @@ function halfSent(http: string): Promise<HalfSent> {
       port,
       path,
       method: "POST",
-      headers: { "content-length": "100000", ...rules() },
+      headers: { "content-length": "100000", ...headers },
     });
     let over = false;
     const ended = (): void => {
@@ -371,17 +371,17 @@ interface FullPool {
 }
 
 /**
- * Fills a pool that lets one request in at a time: sends half a request until the next one is refused. A half-sent request that
- * arrives before the whole way is up is answered early, and another one takes its turn.
+ * Fills a pool that lets one request in at a time: sends half a request until the next one with the same rules is refused. A half-sent
+ * request that arrives while an earlier one still counts is answered early, and another one takes its turn.
  */
-async function filled(http: string, headers: Readonly<Record<string, string>>): Promise<FullPool> {
-  let held = await halfSent(http);
+async function filled(http: string, headers: Record<string, string>): Promise<FullPool> {
+  let held = await halfSent(http, headers);
   let answeredEarly = 0;
   const reply = await eventually(
     async () => {
       if (!held.holds) {
         answeredEarly++;
-        held = await halfSent(http);
+        held = await halfSent(http, headers);
       }
       return infer(http, headers);
     },
