@@ -1,4 +1,4 @@
-import type { Accelerator, DirectoryEntry, DirectoryRecord, EndpointKind, TrustLevel } from "@longshore/core";
+import type { Accelerator, DirectoryEntry, DirectoryRecord, TrustLevel } from "@longshore/core";
 import type { KubernetesObject } from "./api.ts";
 import { acceleratorOf, devicesOf, type LabelFacts, placementOf } from "./placement.ts";
 
@@ -14,7 +14,7 @@ export interface PodFacts {
 /** Properties that all endpoints of a source share. */
 export interface EndpointTerms {
   /** Protocol of the servers. Default `longshore`. */
-  readonly kind?: EndpointKind;
+  readonly kind?: string;
   readonly trust: TrustLevel;
   /** Zone that contains all of them, which their own zones are appended to. Default: none. */
   readonly within?: string;
@@ -94,7 +94,7 @@ export function recordOf(
         zone: joinedZone(within, zone),
         trust,
         address,
-        ...(kind === undefined || kind === "longshore" ? {} : { kind }),
+        ...(kind === undefined ? {} : { kind }),
         ...(accelerator ? { accelerator } : {}),
         ...(rates ? { rates } : {}),
       },

@@ -1,7 +1,6 @@
 import {
   type Clock,
   type DirectoryRecord,
-  type EndpointKind,
   LongshoreError,
   type Random,
   type RecordSource,
@@ -38,7 +37,7 @@ interface Listening {
 
 /** The facts of an EndpointSlice. */
 interface Slice {
-  readonly kind: EndpointKind | undefined;
+  readonly kind: string | undefined;
   readonly listening: readonly Listening[];
 }
 
@@ -57,8 +56,6 @@ interface SliceObject extends KubernetesObject {
     readonly appProtocol?: unknown;
   }[];
 }
-
-const kinds: Readonly<Record<string, EndpointKind>> = { longshore: "longshore", oip: "oip", json: "json" };
 
 function portOf(
   ports: NonNullable<SliceObject["ports"]>,
@@ -97,7 +94,7 @@ function sliceOf(object: KubernetesObject, { port: wanted, kind }: ServiceSource
       },
     ];
   });
-  return { kind: kind ?? kinds[labels[serversLabel] ?? ""], listening };
+  return { kind: kind ?? (labels[serversLabel] || undefined), listening };
 }
 
 function recordsOf(slices: Iterable<Slice>, nodes: Nodes, terms: ServiceSourceOptions): DirectoryRecord[] {
@@ -123,7 +120,7 @@ function recordsOf(slices: Iterable<Slice>, nodes: Nodes, terms: ServiceSourceOp
 
 /**
  * The ready addresses behind services of a namespace as a directory, read from EndpointSlices: of one service, or of all that carry the
- * label `longshore.dev/servers` with the protocol `longshore`, `oip` or `json` as its value. Throws `invalid-configuration` for names that
+ * label `longshore.dev/servers` with a kind of endpoint, such as `longshore` or `oip`, as its value. Throws `invalid-configuration` for names that
  * Kubernetes does not allow.
  */
 export function serviceSource(options: ServiceSourceOptions): RecordSource {

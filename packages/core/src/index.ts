@@ -127,7 +127,6 @@ export type {
   Endpoint,
   EndpointCapabilities,
   EndpointInfo,
-  EndpointKind,
   IncomingTensor,
   InferenceRequest,
   InferenceResponse,

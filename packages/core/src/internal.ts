@@ -234,6 +234,7 @@ export {
   inferredOffer,
   inputBytes,
   inputsHere,
+  kindFacts,
   mostPrice,
   moveMicros,
   nextStep,

@@ -44,7 +44,7 @@ export {
   type RegistryOptions,
 } from "./connect/directory.ts";
 export type { JoinOptions } from "./connect/join.ts";
-export type { ServerOptions } from "./connect/dial.ts";
+export type { ServerOptions } from "./connect/server-options.ts";
 export type { ServerTls } from "./connect/server-tls.ts";
 export { gateway, type GatewayOptions } from "./compose/forwarding.ts";
 export type { ListenersOptions, TlsFiles } from "./compose/listeners.ts";

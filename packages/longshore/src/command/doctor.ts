@@ -17,7 +17,8 @@ import {
   systemRandom,
   wasmRuntime,
 } from "@longshore/nodejs";
-import { dial, type DialOptions, serverInfo } from "../connect/dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import type { DialOptions } from "../connect/server-options.ts";
 import { diallingIn } from "../connect/directory.ts";
 import { platformTransforms } from "../engine/transforms.ts";
 import { accelerators } from "../profile/each-provider.ts";

@@ -1,4 +1,4 @@
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import type { ServersAtOptions } from "../options/at-options.ts";
 import type { OwnPriceOptions } from "../options/price-options.ts";
 import type { OnlineCommandOptions } from "../options/online-options.ts";

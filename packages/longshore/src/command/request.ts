@@ -9,7 +9,7 @@ import { housekeepingCall } from "@longshore/core/internal";
 import { usableProviders } from "../engine/device-engines.ts";
 import { describedAt, stepsMissing } from "../connect/described-at.ts";
 import { guessedInputs } from "../profile/measure.ts";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { type OpenedOffloader, openLocal } from "../compose/open-offloader.ts";
 import type { OpenOptions } from "../compose/open-options.ts";
 import { openModel, type OpenedModel } from "../engine/open-model.ts";

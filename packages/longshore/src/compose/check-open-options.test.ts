@@ -3,7 +3,7 @@ import { radios } from "@longshore/core/internal";
 import { deviceMonitor, systemClock } from "@longshore/nodejs";
 import { describe, expect, it } from "vitest";
 import { checkOpenOptions } from "./check-open-options.ts";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import type { DirectoryOptions } from "../connect/directory.ts";
 import type { DevicePackages, OpenOptions } from "./open-options.ts";
 

@@ -1,7 +1,8 @@
 import { type CheckOptions, type DeviceParts, LongshoreError } from "@longshore/core";
 import type { RetryOptions } from "@longshore/core/internal";
 import type { DeviceMonitor } from "@longshore/nodejs";
-import type { ServerOptions } from "../connect/dial.ts";
+import { kindNames } from "../connect/kinds/list.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import type { DirectoryOptions } from "../connect/directory.ts";
 import type { DevicePackages, OpenOptions } from "./open-options.ts";
 
@@ -82,7 +83,7 @@ const serverChecks: Checks<ServerOptions> = {
   zone: text,
   // Which of them an operator may state is checked where the server is dialled.
   trust: oneOf("none", "listed", "operated", "vouched", "attested"),
-  kind: oneOf("longshore", "oip", "json"),
+  kind: oneOf(...kindNames),
   serves: listOf(mapping, '[{ segment: { model: "ocr" } }]'),
   credentials: mapping,
   tls: mapping,

@@ -8,7 +8,7 @@ import type {
 } from "@longshore/core";
 import type { CarbonZones, RetryOptions } from "@longshore/core/internal";
 import type { PullOptions } from "../package/pull.ts";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import type { Dialling, DirectoryOptions } from "../connect/directory.ts";
 import type { RuntimeName } from "../engine/open-engine.ts";
 

@@ -14,7 +14,7 @@ import {
   type Quotas,
   type SpentMicros,
 } from "@longshore/server";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { transportShown } from "../connect/server-tls.ts";
 
 /** Limits of tenants at a server or gateway. */

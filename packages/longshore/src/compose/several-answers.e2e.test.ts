@@ -18,7 +18,8 @@ import {
 import { housekeepingCall, neverAborted } from "@longshore/core/internal";
 import { systemClock } from "@longshore/nodejs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { dial, serverInfo, type ServerOptions } from "../connect/dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { gateway } from "./forwarding.ts";
 import { openModel } from "../engine/open-model.ts";
 import { openOffloader } from "./open-offloader.ts";

@@ -20,7 +20,7 @@ import { memoryStore, type MemoryStore } from "@longshore/testkit";
 import { untilKnown } from "@longshore/testkit/until-known";
 import { forwardingTo } from "./forwarding.ts";
 import { type LocalOptions, openLocal } from "./open-offloader.ts";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { portsAt } from "../connect/described-at.ts";
 import { measureModel } from "../profile/measure.ts";
 import { openEngine } from "../engine/open-engine.ts";

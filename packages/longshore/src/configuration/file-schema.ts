@@ -1,5 +1,6 @@
 import { mostPrice } from "@longshore/core/internal";
 import type { Command } from "commander";
+import { kindNames, kindProducts, usualKind } from "../connect/kinds/list.ts";
 import { optionSchema } from "./option-schema.ts";
 import { carbonSchema } from "./carbon-settings.ts";
 import { policyKeys } from "./policy-settings.ts";
@@ -43,9 +44,9 @@ const endpointSchema: ObjectSchema = {
     trust,
     kind: {
       type: "string",
-      enum: ["longshore", "oip", "json"],
-      default: "longshore",
-      description: "Its protocol; oip for Triton and KServe, json for MLServer.",
+      enum: kindNames,
+      default: usualKind,
+      description: `Its protocol; ${kindProducts}.`,
     },
     tenants: { type: "boolean", default: false, description: "Tell it the tenant of each request." },
     metrics: text("Metrics address of kind oip or json: :8002, a URL, or none."),

@@ -8,7 +8,8 @@ import {
 import { childCall, portsUnlike, type StepModel, stepModels, withTime } from "@longshore/core/internal";
 import type { EngineParts } from "@longshore/engine";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, type DialOptions, serverInfo, type ServerOptions } from "./dial.ts";
+import { dial, serverInfo } from "./dial.ts";
+import type { DialOptions, ServerOptions } from "./server-options.ts";
 import type { Reachable } from "./dial-all.ts";
 import { diallingIn } from "./directory.ts";
 

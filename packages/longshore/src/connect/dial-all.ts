@@ -6,7 +6,8 @@ import {
   linkModel,
   type OffloadParts,
 } from "@longshore/core";
-import { dial, serverInfo, type ServerOptions } from "./dial.ts";
+import { dial, serverInfo } from "./dial.ts";
+import type { ServerOptions } from "./server-options.ts";
 import { type Dialling, diallingIn, endpointDialler, type EndpointParts } from "./directory.ts";
 import { hintedLink, linkKey, rememberedOf } from "./hinted-link.ts";
 

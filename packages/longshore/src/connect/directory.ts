@@ -39,7 +39,8 @@ import {
   operatorRing,
 } from "@longshore/nodejs";
 import { platformCodecs } from "../engine/codecs.ts";
-import { dial, type DialOptions, type ServerOptions } from "./dial.ts";
+import { dial } from "./dial.ts";
+import type { DialOptions, ServerOptions } from "./server-options.ts";
 import { hintedLink, linkKey, type LinkHints, rememberedOf } from "./hinted-link.ts";
 import { isKubernetes, kubernetesDirectory } from "./kubernetes-directory.ts";
 import { isNats, natsDirectory } from "./nats-directory.ts";

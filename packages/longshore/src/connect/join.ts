@@ -17,7 +17,7 @@ import {
   randomId,
 } from "@longshore/core/internal";
 import { httpTransport, operatorRing } from "@longshore/nodejs";
-import type { ServerOptions } from "./dial.ts";
+import type { ServerOptions } from "./server-options.ts";
 import { isNats, natsDirectoryServer } from "./nats-directory.ts";
 import { transportShown } from "./server-tls.ts";
 import type { DirectoryOpening } from "./directory.ts";

@@ -1,11 +1,4 @@
-import {
-  type Clock,
-  type EndpointKind,
-  LongshoreError,
-  type Random,
-  type RecordSource,
-  type TrustLevel,
-} from "@longshore/core";
+import { type Clock, LongshoreError, type Random, type RecordSource, type TrustLevel } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
 import { adapterPackage, type Find } from "../engine/optional-package.ts";
 
@@ -45,7 +38,7 @@ export interface PoolState {
 
 /** Properties that the pods of a pool share. */
 export interface PoolTerms {
-  readonly kind?: EndpointKind;
+  readonly kind?: string;
   readonly trust: TrustLevel;
   /** Zone that contains all of them. Default: none. */
   readonly within?: string;

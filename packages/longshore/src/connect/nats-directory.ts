@@ -9,7 +9,7 @@ import {
   type Transport,
 } from "@longshore/core";
 import type { PackageSource } from "@longshore/core/internal";
-import type { ServerOptions } from "./dial.ts";
+import type { ServerOptions } from "./server-options.ts";
 import type { SignedAlias } from "./entry-file.ts";
 import { adapterPackage, type Find } from "../engine/optional-package.ts";
 

@@ -19,7 +19,8 @@ import {
   type Trace,
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
-import { dial, serverInfo, type ServerOptions } from "../connect/dial.ts";
+import { dial, serverInfo } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { greet, type Greeting } from "./greet.ts";
 import type { DemoEndpoint } from "./endpoint.ts";
 import type { Happening, LinkSetting, Scene } from "./scenes.ts";

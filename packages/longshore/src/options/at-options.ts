@@ -1,7 +1,8 @@
 import type { RetryOptions } from "@longshore/core/internal";
 import { type OpenBeliefs, systemClock } from "@longshore/nodejs";
 import { type Command, Option } from "commander";
-import type { ServerOptions } from "../connect/dial.ts";
+import { kindNames, kindProducts, usualKind } from "../connect/kinds/list.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { keptBeliefs } from "../compose/kept-beliefs.ts";
 import { type FileEndpoint, serversOfFile } from "./file-endpoints.ts";
 import { atPricesOf } from "./price-options.ts";
@@ -24,12 +25,9 @@ export interface AtOptions extends ShownOptions<"at">, OverPlainHttp {
 
 /** Says what protocol the servers of `--at` speak. */
 export function atKindOption(): Option {
-  return new Option(
-    "--at-kind <kind>",
-    "protocol of the servers of --at; oip for Triton and KServe, json for MLServer",
-  )
-    .choices(["longshore", "oip", "json"])
-    .default("longshore");
+  return new Option("--at-kind <kind>", `protocol of the servers of --at; ${kindProducts}`)
+    .choices(kindNames)
+    .default(usualKind);
 }
 
 /** The properties of the servers of `--at`, and the data class of client requests that state none. */

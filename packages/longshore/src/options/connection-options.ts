@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { LongshoreError } from "@longshore/core";
 import type { Command } from "commander";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 
 /**
  * The connections of a command, by the prefix of their options. Each has a credential and authorities of its own: the

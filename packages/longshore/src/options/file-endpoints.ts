@@ -1,5 +1,5 @@
 import type { Tier } from "@longshore/core";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { shownOf } from "./connection-options.ts";
 
 /** An entry of `endpoints` in the file, as its schema has it. */

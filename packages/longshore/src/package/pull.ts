@@ -25,7 +25,7 @@ import {
   type PackageStore,
   isOfDisk,
 } from "@longshore/nodejs";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { isNats, optionalNatsPackages, type OpenPackages } from "../connect/nats-directory.ts";
 import { transportShown } from "../connect/server-tls.ts";
 import { partialSource } from "./partial-source.ts";

@@ -30,7 +30,7 @@ import {
 import { keepYoung, systemClock, systemRandom } from "@longshore/nodejs";
 import { directSocket, listen, type Listening } from "@longshore/server";
 import { dialAll } from "../connect/dial-all.ts";
-import type { DialOptions, ServerOptions } from "../connect/dial.ts";
+import type { DialOptions, ServerOptions } from "../connect/server-options.ts";
 import { isLoopbackHost } from "../compose/listeners.ts";
 import { type Dialling, openDirectory, openUnsigned, unionOf } from "../connect/directory.ts";
 import { kubernetesPool, type PoolState } from "../connect/kubernetes-directory.ts";
@@ -209,7 +209,7 @@ async function spillOf(options: PickOptions, io: CommandIo): Promise<Spill> {
 }
 
 async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
-  const { at, atKind, atMetrics } = options;
+  const { at, atMetrics } = options;
   const alone = at.length === 0 && options.pool !== undefined;
   const { atGrpc: _, ...stated } = options;
   const servers = alone ? [] : await serversAt({ ...stated, atTenants: false, retries: 0 });
@@ -224,7 +224,7 @@ async function choiceOf(options: PickOptions, io: CommandIo): Promise<Choice> {
       ? {}
       : {
           ...(await shownOf("at", options)),
-          ...(atMetrics === undefined || atKind === "longshore" ? {} : { metrics: atMetrics }),
+          ...(atMetrics === undefined ? {} : { metrics: atMetrics }),
         };
   const spill = await spillOf(options, io);
   const inPool = unionOf(pool, found?.directory);

@@ -1,6 +1,7 @@
 import { type EndpointId, LongshoreError, type TrustLevel } from "@longshore/core";
 import type { StatedRates } from "@longshore/core/internal";
-import type { ServerOptions } from "../connect/dial.ts";
+import { kindNames } from "../connect/kinds/list.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 import { readTextFile } from "../connect/read-text.ts";
 import { ratesIn } from "../options/price-options.ts";
 
@@ -21,7 +22,6 @@ export type SpillTarget =
   | { readonly kind: "directory"; readonly from: string };
 
 const trusts = ["listed", "operated", "vouched"] as const satisfies readonly TrustLevel[];
-const kinds = ["longshore", "oip", "json"] as const;
 const tiers = ["device", "edge", "cloud"] as const;
 
 const ofServers = ["zone", "trust", "tier", "kind", "key", "ca", "metrics", "id"];
@@ -84,7 +84,7 @@ export async function spillTarget(text: string): Promise<SpillTarget> {
   }
   const { values, prices } = propertiesOf(parts, isPool ? ofPools : ofServers, true);
   const trust = oneOf(trusts, "trust", values.get("trust")) ?? "listed";
-  const kind = oneOf(kinds, "kind", values.get("kind"));
+  const kind = oneOf(kindNames, "kind", values.get("kind"));
   const zone = values.get("zone");
   const shown = await shownIn(values);
   const rates: StatedRates | undefined = prices.length === 0 ? undefined : ratesIn(prices, "--spill");

@@ -5,7 +5,7 @@ import { housekeepingCall, withTime } from "@longshore/core/internal";
 import { httpTransport } from "@longshore/nodejs";
 import { joined } from "../pick/addresses.ts";
 import { transportShown } from "../connect/server-tls.ts";
-import type { ServerOptions } from "../connect/dial.ts";
+import type { ServerOptions } from "../connect/server-options.ts";
 
 /** Reads the metrics of all processes behind some addresses. */
 export interface Sources {

@@ -163,7 +163,18 @@ describe("entries", () => {
     expect(narrowed(entryFrom(plain, "entry"), undefined, "listed", [])).toMatchObject({
       grpcAddress: "http://host:8001",
     });
+    // One that this version does not know may be of a later one: it is refused where it is dialled.
+    expect(
+      narrowed(entryFrom({ ...entry, kind: "later" }, "entry"), undefined, "listed", ["raw"]),
+    ).toMatchObject({
+      kind: "later",
+      codecs: [],
+      state: "resident",
+      offers: false,
+    });
     for (const wrong of [
+      { ...entry, kind: "" },
+      { ...entry, kind: "Triton 2" },
       { ...entry, colour: "red" },
       { ...entry, rates: { microsPerSecond: 1, microsPerMegabyte: 1, activeWatts: 1, discount: 1 } },
       { ...entry, serves: [{ segment: { model: "m", region: "eu" } }] },

@@ -1,10 +1,10 @@
 import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../../words/base/index.ts";
-import type {
-  Accelerator,
-  EndpointInfo,
-  EndpointKind,
-  StatedRates,
-  Tier,
+import {
+  type Accelerator,
+  type EndpointInfo,
+  ownKind,
+  type StatedRates,
+  type Tier,
 } from "../../wire/endpoint/index.ts";
 import { digestFrom, exactly, printable, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
@@ -26,8 +26,8 @@ export interface DirectoryEntry {
   readonly tier: Tier;
   readonly zone: ZoneId;
   readonly trust: TrustLevel;
-  /** Default `longshore`. */
-  readonly kind?: EndpointKind;
+  /** Name of a kind of endpoint. Default `longshore`. A participant that does not know it leaves the endpoint out. */
+  readonly kind?: string;
   /** Undefined: the endpoint states its address when it joins. */
   readonly address?: string;
   /** For servers of the plain protocol: their gRPC address, for models with several answers per request. */
@@ -81,6 +81,8 @@ const state = readWord("none", "resident", "movable");
 export const instant: Reader<number> = readWhole(0, 253_402_300_799_999);
 const name = readText(256);
 const price = readNumber(0);
+/** Any kind, also one of later versions: whether it is known shows where the endpoint is dialled. */
+const kind = shaped(/^[a-z][a-z0-9-]*$/, 32, "a kind of endpoint such as oip");
 
 /** A base address without credentials, query or fragment, so that it can be displayed and extended. */
 const address: Reader<string> = (value, where) => {
@@ -122,7 +124,7 @@ const entryFields = exactly({
   tier: readWord("device", "edge", "cloud"),
   zone,
   trust,
-  kind: optional(readWord("longshore", "oip", "json")),
+  kind: optional(kind),
   address: optional(address),
   grpcAddress: optional(address),
   serves: optional(serves),
@@ -153,9 +155,15 @@ const entryFields = exactly({
 /** Parses an entry. Throws `invalid-input` with the wrong field. Unknown fields are errors. */
 export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   const found = entryFields(value, where);
-  const { grpcAddress, kind = "longshore" } = found;
-  if (grpcAddress !== undefined && (kind === "longshore" || new URL(grpcAddress).pathname !== "/")) {
-    read.refuseField(`${where}.grpcAddress`, "an address without a path, of an endpoint of kind oip or json");
+  const { grpcAddress } = found;
+  if (
+    grpcAddress !== undefined &&
+    ((found.kind ?? ownKind) === ownKind || new URL(grpcAddress).pathname !== "/")
+  ) {
+    read.refuseField(
+      `${where}.grpcAddress`,
+      "an address without a path, of an endpoint that is not of kind longshore",
+    );
   }
   if (grpcAddress?.startsWith("http:") === true && found.address?.startsWith("https:") === true) {
     read.refuseField(`${where}.grpcAddress`, "an https address, as the endpoint's own is");

@@ -1,6 +1,6 @@
 import { leastTrust, LongshoreError, type TrustLevel, zoneWithin } from "../../words/base/index.ts";
 import type { CodecId } from "../../words/codec/index.ts";
-import { type EndpointInfo, ratesOf, type SegmentPattern } from "../../wire/endpoint/index.ts";
+import { type EndpointInfo, kindFacts, ratesOf, type SegmentPattern } from "../../wire/endpoint/index.ts";
 import type { DirectoryEntry, Statement } from "./entry.ts";
 
 type Served = NonNullable<EndpointInfo["serves"]>[number];
@@ -45,7 +45,7 @@ export function narrowed(
   mostTrust: TrustLevel,
   codecs: readonly CodecId[],
 ): EndpointInfo {
-  const { id, tier, accelerator, grpcAddress, kind = "longshore" } = entry;
+  const { id, tier, accelerator, grpcAddress } = entry;
   if (told?.zone !== undefined && !zoneWithin(told.zone, [entry.zone])) {
     throw new LongshoreError(
       "not-permitted",
@@ -57,8 +57,8 @@ export function narrowed(
   if (address === undefined) {
     throw new LongshoreError("invalid-configuration", "resolve", `the address of ${id} is unknown`);
   }
-  const ours = kind === "longshore";
-  const state = entry.state ?? (ours ? "movable" : "resident");
+  const facts = kindFacts(entry.kind, codecs);
+  const state = entry.state ?? facts.state;
   const toldState = told?.state ?? state;
   const serves = servedByBoth(entry.serves, told?.serves);
   const trust = leastTrust(entry.trust, mostTrust);
@@ -70,11 +70,9 @@ export function narrowed(
     address,
     ...(grpcAddress === undefined ? {} : { grpcAddress }),
     ...(serves ? { serves } : {}),
-    codecs: ours ? codecs : [],
+    ...facts,
     state: stateOrder.indexOf(toldState) < stateOrder.indexOf(state) ? toldState : state,
-    offers: ours,
     rates: ratesOf(entry.rates ?? {}, `${id}.rates`),
-    kind,
     ...(accelerator ? { accelerator } : {}),
   };
 }

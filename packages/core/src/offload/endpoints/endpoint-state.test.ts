@@ -152,3 +152,24 @@ it("no longer gets its longest wait after it accepted none of three requests in 
   endpointState.outcomes.answered(0);
   expect(endpointState.reading.mayTurnAway).toBe(true);
 });
+
+it("believes no load report with figures that cannot be, and none beyond ten minutes of queue", () => {
+  const endpointState = followEndpoint(endpoint, undefined, clock, seededRandom(1), undefined);
+  endpointState.reports.load(report(300), 0, 0);
+  for (const lie of [
+    { queueMs: NaN },
+    { queueMs: -1 },
+    { inFlight: NaN },
+    { inFlight: Infinity },
+    { cpuRatio: NaN },
+  ]) {
+    endpointState.reports.load({ ...report(900), ...lie }, 10, 0);
+    endpointState.reports.turnedAway({ ...report(900), ...lie }, 10);
+  }
+  expect(endpointState.queue.waitMs(0)).toBe(300);
+  endpointState.reports.load(report(1e300), 20, 0);
+  expect(endpointState.queue.waitMs(20)).toBe(600_000);
+  const batch = { requests: 0, shareRatio: -1 };
+  endpointState.reports.load({ ...report(300), batch }, 30, 0);
+  expect(endpointState.queue.occupiedMs(8)).toBeGreaterThan(0);
+});

@@ -7,6 +7,7 @@ import {
   type Tries,
   type TryOptions,
 } from "../../decide/estimate/index.ts";
+import { soundLoad } from "../../wire/oip/index.ts";
 import type { Link } from "../../wire/transport/index.ts";
 import { type EndpointView, transferSizes } from "../../decide/table/index.ts";
 import { type EndpointHealth, endpointHealth } from "./endpoint-health.ts";
@@ -223,13 +224,15 @@ class Reports implements EndpointReports {
 
   load(load: LoadReport, nowMs: number, delayMs: number): void {
     this.#beliefs.happened();
-    this.#beliefs.queue.reported(load, nowMs, delayMs);
+    const sound = soundLoad(load);
+    if (sound) this.#beliefs.queue.reported(sound, nowMs, delayMs);
   }
 
   turnedAway(load: LoadReport, nowMs: number): void {
     this.#beliefs.happened();
     this.#beliefs.refused++;
-    this.#beliefs.queue.reported(load, nowMs, 0);
+    const sound = soundLoad(load);
+    if (sound) this.#beliefs.queue.reported(sound, nowMs, 0);
   }
 
   offers(offers: readonly Offer[], nowMs: number, few: boolean): void {

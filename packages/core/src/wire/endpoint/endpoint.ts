@@ -36,9 +36,6 @@ export interface CostRates {
   readonly activeWatts: number;
 }
 
-/** How to talk to an endpoint: our protocol, the plain Open Inference Protocol, or that without binary tensors. */
-export type EndpointKind = "longshore" | "oip" | "json";
-
 /** The accelerator of an endpoint, as its operator lists it. */
 export interface Accelerator {
   /** Such as `cpu`, `cuda` or `coreml`. */
@@ -75,8 +72,8 @@ export interface EndpointInfo {
   /** Whether it answers `offers`; for others offers are inferred from profile and load. */
   readonly offers: boolean;
   readonly rates: CostRates;
-  /** Default `longshore` if it answers `offers`, else `oip`. */
-  readonly kind?: EndpointKind;
+  /** The kind of endpoint that dials it, by name. Default `longshore`. */
+  readonly kind?: string;
   readonly accelerator?: Accelerator;
   /**
    * It runs in this process, on the machine whose data it gets: another processor of the device. Only the program that opened it says so; nothing

@@ -15,7 +15,6 @@ export {
   type Endpoint,
   type EndpointCapabilities,
   type EndpointInfo,
-  type EndpointKind,
   type Explanation,
   type IncomingTensor,
   type InferenceRequest,
@@ -51,4 +50,5 @@ export {
   runMicros,
   type StatedRates,
 } from "./price.ts";
+export { kindFacts, ownKind } from "./kind-facts.ts";
 export { passThrough } from "./pass-through.ts";

@@ -1,5 +1,5 @@
 export { declaredInputs, isForeignDigest, sameSignature } from "./foreign.ts";
-export { leastReportedRatio, loadHeaders, readLoadHeaders } from "./load-headers.ts";
+export { leastReportedRatio, loadHeaders, readLoadHeaders, soundLoad } from "./load-headers.ts";
 export { type LoadSource, metricsLoad, type MetricsPage } from "./load-source.ts";
 export { mostMissing, narrowedOffer, offerJson, parseOffers } from "./offer-json.ts";
 export { oipClient } from "./oip-client.ts";

@@ -69,6 +69,17 @@ function reportOf(
     : { atMs: nowMs, cpuRatio: used, inFlight, queueMs: waitMs };
 }
 
+/**
+ * A load as an endpoint of any make reports it, with its figures in bounds. Undefined for a report with a negative figure or one that is no
+ * number: it says nothing.
+ */
+export function soundLoad(load: LoadReport): LoadReport | undefined {
+  const { atMs, cpuRatio, inFlight, queueMs, batch } = load;
+  if (!(cpuRatio >= 0 && inFlight >= 0 && inFlight < Infinity && queueMs >= 0)) return undefined;
+  const inBounds = cpuRatio <= 1 && queueMs <= mostQueueMs && batch === undefined;
+  return inBounds ? load : reportOf(atMs, cpuRatio, inFlight, queueMs, batch?.requests, batch?.shareRatio);
+}
+
 const ourLoad =
   /^cpu=([0-9]{1,15}(?:\.[0-9]{1,15})?);in-flight=([0-9]{1,15});queue-ms=([0-9]{1,15}(?:\.[0-9]{1,15})?)(?:;batch=([0-9]{1,15}(?:\.[0-9]{1,15})?);share=([0-9]{1,15}(?:\.[0-9]{1,15})?))?$/;
 
