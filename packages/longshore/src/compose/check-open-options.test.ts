@@ -18,6 +18,7 @@ const server: Required<ServerOptions> = {
   zone: "eu/de",
   trust: "operated",
   kind: "oip",
+  settings: {},
   serves: [{ segment: { model: "narrow", from: "cut", to: "end" }, as: "narrow-tail" }],
   credentials,
   tls,

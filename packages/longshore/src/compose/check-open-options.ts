@@ -84,6 +84,7 @@ const serverChecks: Checks<ServerOptions> = {
   // Which of them an operator may state is checked where the server is dialled.
   trust: oneOf("none", "listed", "operated", "vouched", "attested"),
   kind: oneOf(...kindNames),
+  settings: mapping,
   serves: listOf(mapping, '[{ segment: { model: "ocr" } }]'),
   credentials: mapping,
   tls: mapping,

@@ -1,6 +1,6 @@
 import { mostPrice } from "@longshore/core/internal";
 import type { Command } from "commander";
-import { kindNames, kindProducts, usualKind } from "../connect/kinds/list.ts";
+import { kindNames, kindProducts, kindSettings, usualKind } from "../connect/kinds/list.ts";
 import { optionSchema } from "./option-schema.ts";
 import { carbonSchema } from "./carbon-settings.ts";
 import { policyKeys } from "./policy-settings.ts";
@@ -48,6 +48,9 @@ const endpointSchema: ObjectSchema = {
       default: usualKind,
       description: `Its protocol; ${kindProducts}.`,
     },
+    ...(kindSettings.length === 0
+      ? {}
+      : { settings: { anyOf: kindSettings, description: "Settings that only its kind has." } }),
     tenants: { type: "boolean", default: false, description: "Tell it the tenant of each request." },
     metrics: text("Metrics address of kind oip or json: :8002, a URL, or none."),
     grpc: text("gRPC address of kind oip or json: :8001 or a URL."),

@@ -1,8 +1,15 @@
 import { type Endpoint, type EndpointInfo, LongshoreError } from "@longshore/core";
 import { kindFacts, ratesOf } from "@longshore/core/internal";
 import { platformCodecs } from "../engine/codecs.ts";
+import { type ObjectSchema, pathText, type Problem, problemOf } from "../settings/schema.ts";
 import { type EndpointKinds, endpointKinds, kindOf } from "./kinds/list.ts";
 import type { DialOptions, DialParts, ServerOptions } from "./server-options.ts";
+
+/** What is wrong with the settings that only the kind of an endpoint reads. */
+function wrongIn({ settings }: EndpointInfo, known: ObjectSchema | undefined): Problem | undefined {
+  if (known) return problemOf(known, settings ?? {}, ["settings"]);
+  return settings && { path: ["settings"], message: "has nothing to say: leave it out" };
+}
 
 /** The endpoint information that follows from what is said of a server. */
 export function serverInfo(server: string | ServerOptions): EndpointInfo {
@@ -21,14 +28,15 @@ export function serverInfo(server: string | ServerOptions): EndpointInfo {
     address: options.address,
     ...(options.serves ? { serves: options.serves } : {}),
     ...facts,
+    ...(options.settings ? { settings: options.settings } : {}),
     rates: ratesOf(options, `server ${options.address}`),
     ...kindOf(facts.kind).read?.(options),
   };
 }
 
 /**
- * An endpoint over the network, as its kind dials it. Closing it closes its connections. Throws `invalid-configuration` for an unknown kind,
- * and a `LongshoreError` for all else that its kind throws.
+ * An endpoint over the network, as its kind dials it. Closing it closes its connections. Throws `invalid-configuration` for an unknown kind
+ * and for settings that the kind does not have, and a `LongshoreError` for all else that its kind throws.
  */
 export function dial(
   info: EndpointInfo,
@@ -37,7 +45,13 @@ export function dial(
   kinds: EndpointKinds = endpointKinds,
 ): Endpoint {
   try {
-    return kindOf(info.kind, kinds).dial(info, parts, options);
+    const kind = kindOf(info.kind, kinds);
+    const wrong = wrongIn(info, kind.settings);
+    if (wrong) {
+      const why = `${pathText(wrong.path)} of ${info.id}, which is of kind ${kind.kind}, ${wrong.message}`;
+      throw new LongshoreError("invalid-configuration", "resolve", why);
+    }
+    return kind.dial(info, parts, options);
   } catch (thrown) {
     throw LongshoreError.from(thrown, "resolve", `dialling ${info.id}`);
   }

@@ -10,6 +10,7 @@ export interface FileEndpoint {
   readonly zone?: string;
   readonly trust?: NonNullable<ServerOptions["trust"]>;
   readonly kind?: NonNullable<ServerOptions["kind"]>;
+  readonly settings?: ServerOptions["settings"];
   readonly tenants?: boolean;
   readonly metrics?: string;
   readonly grpc?: string;

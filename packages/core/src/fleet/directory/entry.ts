@@ -9,7 +9,7 @@ import {
 import { digestFrom, exactly, printable, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
 
-const { list, readNumber, optional, own, readText, readWhole, readWord } = read;
+const { anyJson, dictionary, list, readNumber, optional, own, readText, readWhole, readWord } = read;
 
 /**
  * The operator's statement about an endpoint, which bounds everything the endpoint states. The serial increases with every change, so an
@@ -28,6 +28,8 @@ export interface DirectoryEntry {
   readonly trust: TrustLevel;
   /** Name of a kind of endpoint. Default `longshore`. A participant that does not know it leaves the endpoint out. */
   readonly kind?: string;
+  /** See `EndpointInfo.settings`. */
+  readonly settings?: EndpointInfo["settings"];
   /** Undefined: the endpoint states its address when it joins. */
   readonly address?: string;
   /** For servers of the plain protocol: their gRPC address, for models with several answers per request. */
@@ -125,6 +127,7 @@ const entryFields = exactly({
   zone,
   trust,
   kind: optional(kind),
+  settings: optional(dictionary(anyJson(8), 256)),
   address: optional(address),
   grpcAddress: optional(address),
   serves: optional(serves),

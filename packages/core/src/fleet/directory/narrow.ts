@@ -45,7 +45,7 @@ export function narrowed(
   mostTrust: TrustLevel,
   codecs: readonly CodecId[],
 ): EndpointInfo {
-  const { id, tier, accelerator, grpcAddress } = entry;
+  const { id, tier, accelerator, grpcAddress, settings } = entry;
   if (told?.zone !== undefined && !zoneWithin(told.zone, [entry.zone])) {
     throw new LongshoreError(
       "not-permitted",
@@ -71,6 +71,7 @@ export function narrowed(
     ...(grpcAddress === undefined ? {} : { grpcAddress }),
     ...(serves ? { serves } : {}),
     ...facts,
+    ...(settings ? { settings } : {}),
     state: stateOrder.indexOf(toldState) < stateOrder.indexOf(state) ? toldState : state,
     rates: ratesOf(entry.rates ?? {}, `${id}.rates`),
     ...(accelerator ? { accelerator } : {}),

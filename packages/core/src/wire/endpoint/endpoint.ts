@@ -74,6 +74,8 @@ export interface EndpointInfo {
   readonly rates: CostRates;
   /** The kind of endpoint that dials it, by name. Default `longshore`. */
   readonly kind?: string;
+  /** What the operator says of it that only its kind reads, and checks when it dials. */
+  readonly settings?: Readonly<Record<string, Json>>;
   readonly accelerator?: Accelerator;
   /**
    * It runs in this process, on the machine whose data it gets: another processor of the device. Only the program that opened it says so; nothing

@@ -1,4 +1,5 @@
 import type { Endpoint, EndpointInfo } from "@longshore/core";
+import type { ObjectSchema } from "../../settings/schema.ts";
 import type { DialOptions, DialParts, ServerOptions } from "../server-options.ts";
 
 /**
@@ -10,9 +11,11 @@ export interface EndpointKind {
   readonly kind: string;
   /** Products that it is for, as `Triton and KServe`. Absent: it is for Longshore's own servers. */
   readonly products?: string;
+  /** Describes `settings` of an endpoint of this kind, which are checked before it is dialled. Absent: there are none. */
+  readonly settings?: ObjectSchema;
   /**
-   * Checks the settings that only this kind reads, and gives what they say of the endpoint. Throws `invalid-configuration`.
-   * Absent: it has no settings of its own.
+   * Reads what is said of a server beside `settings`, and gives what that says of the endpoint. Throws `invalid-configuration`.
+   * Absent: nothing more.
    */
   readonly read?: (server: ServerOptions) => Partial<EndpointInfo>;
   /** Makes the endpoint, without waiting. Closing it closes its connections. */

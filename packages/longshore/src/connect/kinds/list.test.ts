@@ -36,6 +36,23 @@ it("says which endpoint it is that its kind cannot dial", () => {
   );
 });
 
+it("checks the settings that are a kind's own before it dials", async () => {
+  const kind: EndpointKind = {
+    ...kindOf("oip"),
+    settings: {
+      type: "object",
+      properties: { context: { type: "integer", minimum: 1 } },
+      additionalProperties: false,
+    },
+  };
+  const info = serverInfo({ address: "http://127.0.0.1:9", kind: "oip", settings: { context: 0 } });
+  expect(() => dial(info, parts, {}, kindsOf(kind))).toThrow(
+    /settings\.context of 127\.0\.0\.1:9.* of 1 or more/,
+  );
+  expect(() => dial(info, parts)).toThrow(/settings of .*leave it out/);
+  await dial({ ...info, settings: { context: 4096 } }, parts, {}, kindsOf(kind)).close();
+});
+
 it("dials each kind that is listed, with the facts that are its own", async () => {
   for (const kind of kindNames) {
     const info = serverInfo({ address: "http://127.0.0.1:9", kind });

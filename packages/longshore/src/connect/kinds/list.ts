@@ -1,4 +1,5 @@
 import { LongshoreError } from "@longshore/core";
+import type { ObjectSchema } from "../../settings/schema.ts";
 import { json } from "./json.ts";
 import type { EndpointKind } from "./kind.ts";
 import { longshore } from "./longshore.ts";
@@ -29,6 +30,11 @@ export const kindNames: readonly string[] = [...endpointKinds.keys()];
 export const kindProducts: string = [...endpointKinds.values()]
   .flatMap(({ kind, products }) => (products === undefined ? [] : [`${kind} for ${products}`]))
   .join(", ");
+
+/** The settings that kinds have of their own. */
+export const kindSettings: readonly ObjectSchema[] = [...endpointKinds.values()].flatMap(({ settings }) =>
+  settings ? [settings] : [],
+);
 
 /** The kind of that name; default: of Longshore's own servers. Throws `invalid-configuration` for an unknown one. */
 export function kindOf(name: string = usualKind, kinds: EndpointKinds = endpointKinds): EndpointKind {
