@@ -66,8 +66,8 @@ export function onNeeded(objective: string, startMs: number, most: number): Auto
       ({ nowMs } = seen);
       const { runMs, arrivals, ready } = seen;
       const occupiedMs = runMs.length === 0 ? 0 : runMs.reduce((sum, one) => sum + one, 0) / runMs.length;
-      scaler.observe(new Map([["m", { arrivals, runMs, aloneMs: runMs, occupiedMs }]]), ready);
-      return Math.min(mostRise(seen.started), Math.max(1, scaler.all().needed));
+      scaler.observe(new Map([["m", { arrivals, runMs, aloneMs: runMs, occupiedMs }]]), ready, true);
+      return Math.min(mostRise(seen.started), Math.max(1, scaler.all().needed ?? seen.started));
     },
   };
 }

@@ -314,7 +314,8 @@ export {
   type DemandSample,
   parseScaleObjective,
   type ScaleDecision,
-  type Scaler,
+  type ScaleDecisions,
+  unknownDecision,
 } from "./decide/scale/index.ts";
 export {
   brokenRule,

@@ -105,6 +105,24 @@ it("tells at once when the first request comes, and tells each change once", asy
   stream.cancel();
 });
 
+it("says UNAVAILABLE for what is not known yet, but for the metric's name, and is silent in a stream", async () => {
+  const { ask, target, watchActive, set } = await scaler({ needed: undefined, active: undefined });
+  const ref = toBinary(ScaledObjectRefSchema, target());
+  await expect(ask("IsActive", ref)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+  const metricName = "longshore-needed-endpoints";
+  const request = create(GetMetricsRequestSchema, { scaledObjectRef: target(), metricName });
+  const asked = toBinary(GetMetricsRequestSchema, request);
+  await expect(ask("GetMetrics", asked)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+  await ask("GetMetricSpec", ref);
+  const values: boolean[] = [];
+  const { stream, next } = watchActive(values);
+  const first = next();
+  set({ needed: undefined, active: true });
+  await first;
+  expect(values).toEqual([true]);
+  stream.cancel();
+});
+
 it("refuses unknown models, other metrics and what is no message, with the reason", async () => {
   const { ask, target } = await scaler({ needed: 1, active: true });
   const unknown = toBinary(ScaledObjectRefSchema, target({ model: "no" }));

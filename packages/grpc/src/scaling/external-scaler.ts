@@ -21,12 +21,12 @@ export interface ScaleTarget {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The number for one target. */
+/** The number for one target. A part is undefined while it is not known. */
 export interface ScaleNumber {
   /** Endpoints that are needed. */
-  readonly needed: number;
+  readonly needed: number | undefined;
   /** Whether at least one is needed now. */
-  readonly active: boolean;
+  readonly active: boolean | undefined;
 }
 
 /** Where the numbers come from. */
@@ -55,13 +55,20 @@ async function asked<T extends DescMessage>(call: MethodCall, schema: T): Promis
   }
 }
 
+/** After an error KEDA and the HPA that it makes leave the number of endpoints as it is. */
+function known<T>(value: T | undefined): T {
+  if (value !== undefined) return value;
+  throw new LongshoreError("starting", "resolve", "not enough requests were seen yet to tell");
+}
+
 function targetOf({ name, namespace, scalerMetadata }: ScaledObjectRef): ScaleTarget {
   return { name, namespace, metadata: scalerMetadata };
 }
 
 /**
  * KEDA's `external` and `external-push` trigger. The metric is the number of endpoints and its target is 1, so that the HPA that KEDA makes
- * asks for exactly that number. `StreamIsActive` tells at once when the first request comes.
+ * asks for exactly that number. `StreamIsActive` tells at once when the first request comes. What is not known is an error (UNAVAILABLE), or not
+ * told yet in a stream: KEDA would take a 0 for idleness.
  */
 export function externalScaler({
   numbers,
@@ -74,7 +81,7 @@ export function externalScaler({
     methods: {
       async IsActive(call) {
         const target = targetOf(await asked(call, ScaledObjectRefSchema));
-        await call.send(active(numbers.of(target).active));
+        await call.send(active(known(numbers.of(target).active)));
       },
       async StreamIsActive(call) {
         const target = targetOf(await asked(call, ScaledObjectRefSchema));
@@ -87,7 +94,7 @@ export function externalScaler({
           while (!call.call.abort.aborted && !call.draining.aborted) {
             const changed = new Promise<void>((resolve) => (wake = resolve));
             const now = numbers.of(target).active;
-            if (now !== told) await call.send(active(now));
+            if (now !== undefined && now !== told) await call.send(active(now));
             told = now;
             await changed;
           }
@@ -112,7 +119,7 @@ export function externalScaler({
           const what = `there is no metric '${wanted.slice(0, 80)}' here; there is ${metricName}`;
           throw new LongshoreError("invalid-input", "decode", what);
         }
-        const { needed } = numbers.of(targetOf(scaledObjectRef));
+        const needed = known(numbers.of(targetOf(scaledObjectRef)).needed);
         const value = { metricName, metricValue: BigInt(needed), metricValueFloat: needed };
         const message = create(GetMetricsResponseSchema, { metricValues: [value] });
         await call.send(toBinary(GetMetricsResponseSchema, message));

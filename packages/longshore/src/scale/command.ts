@@ -84,7 +84,7 @@ async function follow(
     problemsTold.clear();
     for (const problem of problems) problemsTold.add(problem);
     // Without any page nothing is known: the numbers stay as they were, and no endpoint is given up for it.
-    if (read.size > 0) numbers.look(reader.read(read, clock.nowMs()));
+    if (read.size > 0) numbers.look(reader.read(read, clock.nowMs()), problems.length === 0);
     for (const { model, objective, decision } of numbers.rows()) {
       const { needed, met, rate, comingRate } = decision;
       const state = `${needed} ${String(met)}`;

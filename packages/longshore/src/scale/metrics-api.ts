@@ -65,6 +65,10 @@ export function metricsApi(numbers: Numbers, wallMs: () => number): Handler {
     try {
       const model = modelOf(url.searchParams.get("labelSelector") ?? "");
       const { needed } = numbers.decision(model, undefined);
+      if (needed === undefined) {
+        const what = "not enough requests were seen yet to tell";
+        return reply(503, status(503, "ServiceUnavailable", what));
+      }
       return reply(200, {
         kind: "ExternalMetricValueList",
         apiVersion: `${group}/${version}`,

@@ -1,5 +1,12 @@
 import { type Clock, LongshoreError } from "@longshore/core";
-import { createScaler, parseScaleObjective, type ScaleDecision, type Scaler } from "@longshore/core/internal";
+import {
+  createScaler,
+  type DemandSample,
+  parseScaleObjective,
+  type ScaleDecision,
+  type ScaleDecisions,
+  unknownDecision,
+} from "@longshore/core/internal";
 import type { ScaleNumbers } from "@longshore/grpc";
 import type { Looked } from "./demand.ts";
 
@@ -14,17 +21,17 @@ export interface NumbersOptions {
   readonly slots?: number;
 }
 
-/** The number of one model (`*` for all) and objective. */
+/** The number of one model (`*` for all) and objective, once it is known. */
 export interface NumberRow {
   readonly model: string;
   readonly objective: string;
-  readonly decision: ScaleDecision;
+  readonly decision: ScaleDecision & { readonly needed: number };
 }
 
 /** All numbers, for KEDA, the metrics API and Prometheus. */
 export interface Numbers extends ScaleNumbers {
-  /** Takes in what gateways told. */
-  look(looked: Looked): void;
+  /** Takes in what gateways told. `isWhole`: all of them did. */
+  look(looked: Looked, isWhole: boolean): void;
   /** Throws `invalid-input` for an objective that cannot be, `unknown-model` for a model that was neither requested nor declared. */
   decision(model: string | undefined, objective: string | undefined): ScaleDecision;
   rows(): readonly NumberRow[];
@@ -32,26 +39,33 @@ export interface Numbers extends ScaleNumbers {
   readonly startMs: number;
 }
 
+/** A look at a model that no page names. */
+const quiet: DemandSample = {
+  arrivals: 0,
+  runMs: new Float64Array(0),
+  aloneMs: new Float64Array(0),
+  occupiedMs: 0,
+};
+
 /** Name of all models together. */
 export const allModels = "*";
 /** Objectives that triggers may state besides that of the command. */
 const mostObjectives = 16;
 
-const nothing: ScaleDecision = {
-  needed: 0,
-  active: false,
-  met: true,
-  predicted: { lateRatio: 0, missRatio: 0 },
-  rate: 0,
-  comingRate: 0,
-};
-
 /** Makes the numbers of a fleet. Throws `invalid-input` for an objective that cannot be. */
 export function createNumbers(clock: Clock, options: NumbersOptions): Numbers {
   const { startMs, idleMs, most, slots, models } = options;
-  const scalers = new Map<string, Scaler>();
+  const own = createScaler({
+    clock,
+    objective: parseScaleObjective(options.objective),
+    startMs,
+    idleMs,
+    most,
+    ...(slots === undefined ? {} : { slots }),
+  });
+  const scalers = new Map<string, ScaleDecisions>([[options.objective, own]]);
   const watchers = new Set<() => void>();
-  const scalerOf = (text: string): Scaler => {
+  const scalerOf = (text: string): ScaleDecisions => {
     const found = scalers.get(text);
     if (found) return found;
     const objective = parseScaleObjective(text);
@@ -59,18 +73,16 @@ export function createNumbers(clock: Clock, options: NumbersOptions): Numbers {
       const what = `objective '${text.slice(0, 80)}' is one too many: triggers may state ${mostObjectives} different ones`;
       throw new LongshoreError("invalid-input", "resolve", what);
     }
-    const parts = { clock, objective, startMs, idleMs, most, ...(slots === undefined ? {} : { slots }) };
-    const made = createScaler(parts);
+    const made = own.withObjective(objective);
     scalers.set(text, made);
     return made;
   };
-  const own = scalerOf(options.objective);
 
-  const decisionOf = (scaler: Scaler, model: string): ScaleDecision => {
+  const decisionOf = (scaler: ScaleDecisions, model: string): ScaleDecision => {
     if (model === allModels) return scaler.all();
     const decision = scaler.model(model);
     if (decision) return decision;
-    if (models.includes(model) || own.models.includes(model)) return nothing;
+    if (models.includes(model)) return unknownDecision;
     const known = [...new Set([...own.models, ...models])].slice(0, 20).join(", ");
     throw new LongshoreError(
       "unknown-model",
@@ -82,8 +94,10 @@ export function createNumbers(clock: Clock, options: NumbersOptions): Numbers {
     decisionOf(scalerOf(objective), model);
 
   return {
-    look({ samples, ready }) {
-      for (const scaler of scalers.values()) scaler.observe(samples, ready);
+    look({ samples, ready }, isWhole) {
+      // A model that is named here is quiet from the first look on, like one that a page names.
+      const silent = models.filter((model) => !samples.has(model)).map((model) => [model, quiet] as const);
+      own.observe(new Map([...silent, ...samples]), ready, isWhole);
       for (const changed of watchers) changed();
     },
     decision,
@@ -102,11 +116,11 @@ export function createNumbers(clock: Clock, options: NumbersOptions): Numbers {
     },
     rows() {
       return [...scalers].flatMap(([objective, scaler]) =>
-        [allModels, ...new Set([...models, ...own.models])].map((model) => ({
-          model,
-          objective,
-          decision: decisionOf(scaler, model),
-        })),
+        [allModels, ...new Set([...models, ...own.models])].flatMap((model) => {
+          const decision = decisionOf(scaler, model);
+          const { needed } = decision;
+          return needed === undefined ? [] : [{ model, objective, decision: { ...decision, needed } }];
+        }),
       );
     },
     get startMs() {

@@ -19,6 +19,8 @@ import { Analogs } from "./analogs.ts";
 export const stepMs = 5000;
 /** Steps of the window that is forecast: until the next decision takes effect. */
 const windowSteps = 3;
+/** Length of that window, in milliseconds. */
+export const windowMs: number = windowSteps * stepMs;
 /** Half-lives of averages and of fitted lines, in steps. */
 const averages = [3, 12, 60];
 const lines = [12, 36, 120];

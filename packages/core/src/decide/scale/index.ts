@@ -1,2 +1,8 @@
 export { parseScaleObjective } from "./objective.ts";
-export { createScaler, type DemandSample, type ScaleDecision, type Scaler } from "./scaler.ts";
+export {
+  createScaler,
+  type DemandSample,
+  type ScaleDecision,
+  type ScaleDecisions,
+  unknownDecision,
+} from "./scaler.ts";

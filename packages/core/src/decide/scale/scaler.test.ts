@@ -25,23 +25,66 @@ function scalerOn(over: Partial<ScalerParts> = {}) {
       let arrivals = 0;
       for (let at = -Math.log(1 - random.next()); at < rate(second); at -= Math.log(1 - random.next()))
         arrivals++;
-      scaler.observe(new Map([["m", sample(arrivals)]]), ready);
+      scaler.observe(new Map([["m", sample(arrivals)]]), ready, true);
     }
   };
   return { clock, scaler, run, sample };
 }
 
-it("needs none before the first request, one with it, and none again after the idle time", async () => {
+it("needs one with the first request, and none after the idle time", async () => {
   const { clock, scaler, run, sample } = scalerOn();
-  await run(10, () => 0);
-  expect(scaler.all()).toMatchObject({ needed: 0, active: false });
+  await run(60, () => 0);
   await clock.advance(1000);
-  scaler.observe(new Map([["m", sample(1)]]), 0);
+  scaler.observe(new Map([["m", sample(1)]]), 0, true);
   expect(scaler.all()).toMatchObject({ needed: 1, active: true });
   await run(299, () => 0);
   expect(scaler.all().needed).toBe(1);
   await run(2, () => 0);
   expect(scaler.all()).toMatchObject({ needed: 0, active: false });
+});
+
+it("tells no number before it has one: neither 0 nor a part of what runs", async () => {
+  const { clock, scaler, run, sample } = scalerOn();
+  const other = scaler.withObjective(parseScaleObjective("p95=400ms"));
+  expect(scaler.all()).toMatchObject({ needed: undefined, active: undefined });
+  // The counts of a page that is read for the first time are old.
+  scaler.observe(new Map([["m", sample(0)]]), 8, true);
+  expect(scaler.all()).toMatchObject({ needed: undefined, active: undefined });
+  const told: (number | undefined)[] = [];
+  for (let second = 0; second < 60; second++) {
+    await run(1, () => 40, 8);
+    told.push(scaler.all().needed);
+    expect(scaler.all().active).toBe(true);
+    expect(other.all()).toMatchObject({ active: true });
+  }
+  const known = told.filter((needed) => needed !== undefined);
+  expect(known.length).toBeGreaterThan(40);
+  expect(Math.min(...known)).toBeGreaterThanOrEqual((known.at(-1) ?? NaN) - 1);
+  await clock.advance(1000);
+  // An objective that is stated later finds all that was seen.
+  expect(scaler.withObjective(parseScaleObjective("p95=300ms")).model("m")).toMatchObject({
+    active: true,
+    needed: expect.any(Number) as number,
+  });
+});
+
+it("is idle only after the idle time, with every source heard", async () => {
+  const { clock, scaler, run, sample } = scalerOn();
+  await run(299, () => 0);
+  expect(scaler.all()).toMatchObject({ needed: undefined, active: undefined });
+  for (let second = 0; second < 10; second++) {
+    await clock.advance(1000);
+    scaler.observe(new Map([["m", sample(0)]]), 0, false);
+    expect(scaler.all().active).toBeUndefined();
+  }
+  await run(1, () => 0);
+  expect(scaler.all()).toMatchObject({ needed: 0, active: false });
+});
+
+it("always needs one where no time is idle", async () => {
+  const { scaler, run } = scalerOn({ idleMs: Infinity });
+  await run(20, () => 0);
+  expect(scaler.all()).toMatchObject({ needed: 1, active: true });
 });
 
 it("asks for what a rise will need when a start that begins now is done", async () => {
@@ -65,7 +108,7 @@ it("gives up endpoints only when the number was lower for as long as a start tak
   await run(30, () => 5);
   expect(scaler.all().needed).toBe(busy);
   await run(400, () => 5);
-  expect(scaler.all().needed).toBeLessThanOrEqual(busy / 2);
+  expect(scaler.all().needed).toBeLessThanOrEqual((busy ?? NaN) / 2);
 });
 
 it("learns how long a start takes", async () => {
@@ -87,6 +130,7 @@ it("decides for a model with endpoints of its own, and for all together", async 
         ["b", sample(10)],
       ]),
       undefined,
+      true,
     );
   }
   const [a, b, all] = [scaler.model("a")?.needed ?? 0, scaler.model("b")?.needed ?? 0, scaler.all().needed];
@@ -107,7 +151,7 @@ it("believes no rate after the first arrivals that nothing seen supports", async
     await run(1, () => 4);
     const { comingRate, needed } = scaler.all();
     highest = Math.max(highest, comingRate);
-    most = Math.max(most, needed);
+    most = Math.max(most, needed ?? 0);
   }
   expect(highest).toBeGreaterThan(4);
   expect(highest).toBeLessThan(20);
@@ -135,12 +179,14 @@ it("asks for as many whether counts come each second or each quarter of a minute
     waiting += arrivals;
     await often.clock.advance(1000);
     await seldom.clock.advance(1000);
-    often.scaler.observe(new Map([["m", often.sample(arrivals)]]), undefined);
+    often.scaler.observe(new Map([["m", often.sample(arrivals)]]), undefined, true);
     if (second % 15 > 0) continue;
-    seldom.scaler.observe(new Map([["m", seldom.sample(waiting)]]), undefined);
+    seldom.scaler.observe(new Map([["m", seldom.sample(waiting)]]), undefined, true);
     waiting = 0;
   }
-  expect(Math.abs(often.scaler.all().needed - seldom.scaler.all().needed)).toBeLessThanOrEqual(1);
+  expect(
+    Math.abs((often.scaler.all().needed ?? NaN) - (seldom.scaler.all().needed ?? NaN)),
+  ).toBeLessThanOrEqual(1);
 });
 
 it("learns that crowds here rise no further after a minute", async () => {

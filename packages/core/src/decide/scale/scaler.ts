@@ -1,5 +1,5 @@
 import type { Clock } from "../../words/base/index.ts";
-import { type ArrivalForecast, arrivalForecast } from "./forecast.ts";
+import { type ArrivalForecast, arrivalForecast, windowMs } from "./forecast.ts";
 import { neededEndpoints, type ScalePrediction, type ScaleInputs } from "./needed.ts";
 import type { ScaleObjective } from "./objective.ts";
 import { startTimes } from "./start-times.ts";
@@ -31,10 +31,13 @@ export interface ScalerParts {
 
 /** The decision for one model, or for all together. */
 export interface ScaleDecision {
-  /** The number to serve to an autoscaler. */
-  readonly needed: number;
-  /** Whether requests came lately; false: the fleet may be empty. */
-  readonly active: boolean;
+  /** The number to serve to an autoscaler. Undefined until requests were counted for the length of a forecast's window. */
+  readonly needed: number | undefined;
+  /**
+   * Whether requests came lately; false: the fleet may be empty. Undefined while neither is known: no request was seen, and the idle time has
+   * not passed since the first look.
+   */
+  readonly active: boolean | undefined;
   /** Whether the objective is kept with `needed`, as far as can be predicted. */
   readonly met: boolean;
   readonly predicted: ScalePrediction;
@@ -43,15 +46,24 @@ export interface ScaleDecision {
   readonly comingRate: number;
 }
 
-/** Says how many endpoints are needed. Pure on its clock: the same samples give the same numbers. */
-export interface Scaler {
-  /** Takes in what was seen of each model, and how many endpoints are ready now, if that is known. */
-  observe(samples: ReadonlyMap<string, DemandSample>, ready: number | undefined): void;
+/** The decisions for one objective. */
+export interface ScaleDecisions {
   /** The decision for one model that has endpoints of its own; undefined for a model that no sample named. */
   model(name: string): ScaleDecision | undefined;
   /** The decision for a fleet that serves all models. */
   all(): ScaleDecision;
+}
+
+/** Says how many endpoints are needed. Pure on its clock: the same samples give the same numbers. */
+export interface Scaler extends ScaleDecisions {
+  /**
+   * Takes in what was seen of each model, and how many endpoints are ready now, if that is known. `isWhole`: every source of samples has
+   * answered. Otherwise no model is found idle.
+   */
+  observe(samples: ReadonlyMap<string, DemandSample>, ready: number | undefined, isWhole: boolean): void;
   readonly models: readonly string[];
+  /** The decisions for another objective, from all that this scaler has seen and will see. */
+  withObjective(objective: ScaleObjective): ScaleDecisions;
   /** Time of a start that is planned for, in milliseconds. */
   readonly startMs: number;
 }
@@ -66,32 +78,24 @@ const assumedRatio = 0.5;
 
 const nothing: ScalePrediction = { lateRatio: 0, missRatio: 0 };
 
-/** Arrivals and decisions of one model, or of the fleet. */
-class Demand {
-  readonly forecast: ArrivalForecast;
-  lastAtMs = -Infinity;
-  sample: DemandSample | undefined;
+/** The decision before the first look. */
+export const unknownDecision: ScaleDecision = {
+  needed: undefined,
+  active: undefined,
+  met: true,
+  predicted: nothing,
+  rate: 0,
+  comingRate: 0,
+};
+
+/** The largest number of a while. */
+class Held {
   /** Recent numbers, oldest first. One that is not larger than a later one is dropped: it is never the largest again. */
-  readonly #held: { readonly atMs: number; readonly needed: number }[] = [];
-
-  constructor(aheadMs: () => number) {
-    this.forecast = arrivalForecast(aheadMs);
-  }
-
-  seen(sample: DemandSample, nowMs: number): void {
-    this.forecast.seen(sample.arrivals, nowMs);
-    if (sample.arrivals > 0) this.lastAtMs = nowMs;
-    this.sample = {
-      ...sample,
-      ...(sample.runMs.length > 0 || !this.sample
-        ? {}
-        : { runMs: this.sample.runMs, aloneMs: this.sample.aloneMs, occupiedMs: this.sample.occupiedMs }),
-    };
-  }
+  readonly #numbers: { readonly atMs: number; readonly needed: number }[] = [];
 
   /** Notes the number that is needed now. Returns the largest one of the last `holdMs`. */
-  held(needed: number, holdMs: number, nowMs: number): number {
-    const held = this.#held;
+  most(needed: number, holdMs: number, nowMs: number): number {
+    const held = this.#numbers;
     while (held.length > 0 && (held.at(-1)?.needed ?? 0) <= needed) held.pop();
     held.push({ atMs: nowMs, needed });
     while ((held[0]?.atMs ?? nowMs) < nowMs - holdMs) held.shift();
@@ -99,17 +103,48 @@ class Demand {
   }
 }
 
+/** Arrivals of one model, or of the fleet. */
+class Demand {
+  readonly forecast: ArrivalForecast;
+  sample: DemandSample | undefined;
+  /** Undefined until a request or the idle time was seen. */
+  active: boolean | undefined;
+  #quietFromMs: number;
+
+  /** @param sinceMs Start of the time in which arrivals would have been seen. */
+  constructor(aheadMs: () => number, sinceMs: number) {
+    this.forecast = arrivalForecast(aheadMs);
+    this.#quietFromMs = sinceMs;
+  }
+
+  seen(sample: DemandSample, nowMs: number, idleMs: number, isWhole: boolean): void {
+    this.forecast.seen(sample.arrivals, nowMs);
+    if (sample.arrivals > 0) {
+      this.#quietFromMs = nowMs;
+      this.active = true;
+    } else if (isWhole && nowMs - this.#quietFromMs >= idleMs) {
+      // Counters are sums: what came while a source was silent would have shown by now.
+      this.active = false;
+    }
+    this.sample = {
+      ...sample,
+      ...(sample.runMs.length > 0 || !this.sample
+        ? {}
+        : { runMs: this.sample.runMs, aloneMs: this.sample.aloneMs, occupiedMs: this.sample.occupiedMs }),
+    };
+  }
+}
+
 /** Makes a scaler that has seen nothing. */
 export function createScaler(parts: ScalerParts): Scaler {
-  const { clock, objective, idleMs, most } = parts;
+  const { clock, idleMs, most } = parts;
   const starts = startTimes(parts.startMs);
   const models = new Map<string, Demand>();
-  const fleet = new Demand(() => starts.ms);
-  const boundMs = objective.latency?.withinMs ?? objective.misses?.deadlineMs ?? 1000;
-  const assumed = Float64Array.of(assumedRatio * boundMs);
-  const decided = new Map<Demand, ScaleDecision>();
+  let fleet: Demand | undefined;
+  let firstMs = Infinity;
+  let looks = 0;
 
-  const questionOf = ({ forecast, sample }: Demand, nowMs: number): ScaleInputs => {
+  const questionOf = ({ forecast, sample }: Demand, assumed: Float64Array, nowMs: number): ScaleInputs => {
     const known = sample && sample.runMs.length > 0;
     const runMs = known ? sample.runMs : assumed;
     const mean = runMs.reduce((sum, one) => sum + one, 0) / runMs.length;
@@ -124,48 +159,72 @@ export function createScaler(parts: ScalerParts): Scaler {
     };
   };
 
-  const decide = (demand: Demand, nowMs: number): ScaleDecision => {
-    const active = nowMs - demand.lastAtMs < idleMs;
-    const holdMs = Math.max(leastHoldMs, holdStarts * starts.ms);
-    const base = { active, rate: demand.forecast.now };
-    if (!active) {
-      demand.held(0, 0, nowMs);
-      return { ...base, needed: 0, met: true, predicted: nothing, comingRate: 0 };
-    }
-    const inputs = questionOf(demand, nowMs);
-    const { endpoints, met, predicted } = neededEndpoints(inputs, objective);
-    const needed = demand.held(endpoints, holdMs, nowMs);
-    return { ...base, needed, met, predicted, comingRate: inputs.rates.at(-1) ?? 0 };
+  const view = (objective: ScaleObjective): ScaleDecisions => {
+    const boundMs = objective.latency?.withinMs ?? objective.misses?.deadlineMs ?? 1000;
+    const assumed = Float64Array.of(assumedRatio * boundMs);
+    const decided = new Map<Demand, ScaleDecision>();
+    const held = new Map<Demand, Held>();
+    let decidedAt = looks;
+
+    const decide = (demand: Demand, nowMs: number): ScaleDecision => {
+      // A count of less than a window says less than what came.
+      const isCounted = nowMs - firstMs >= windowMs;
+      const active = demand.active ?? (isCounted && idleMs === Infinity ? true : undefined);
+      const holdMs = Math.max(leastHoldMs, holdStarts * starts.ms);
+      const own = held.get(demand) ?? new Held();
+      held.set(demand, own);
+      const rate = demand.forecast.now;
+      if (active === false) {
+        own.most(0, 0, nowMs);
+        return { active, rate, needed: 0, met: true, predicted: nothing, comingRate: 0 };
+      }
+      if (active === undefined || !isCounted) return { ...unknownDecision, active, rate };
+      const inputs = questionOf(demand, assumed, nowMs);
+      const { endpoints, met, predicted } = neededEndpoints(inputs, objective);
+      const needed = own.most(Math.max(1, endpoints), holdMs, nowMs);
+      return { active, rate, needed, met, predicted, comingRate: inputs.rates.at(-1) ?? 0 };
+    };
+
+    const now = (demand: Demand): ScaleDecision => {
+      if (decidedAt !== looks) decided.clear();
+      decidedAt = looks;
+      const found = decided.get(demand) ?? decide(demand, clock.nowMs());
+      decided.set(demand, found);
+      return found;
+    };
+
+    return {
+      model(name) {
+        const demand = models.get(name);
+        return demand && now(demand);
+      },
+      all: () => (fleet ? now(fleet) : unknownDecision),
+    };
   };
 
-  const now = (demand: Demand): ScaleDecision => {
-    const found = decided.get(demand) ?? decide(demand, clock.nowMs());
-    decided.set(demand, found);
-    return found;
-  };
-
+  const own = view(parts.objective);
   return {
-    observe(samples, ready) {
+    ...own,
+    observe(samples, ready, isWhole) {
       const nowMs = clock.nowMs();
-      decided.clear();
+      looks++;
+      firstMs = Math.min(firstMs, nowMs);
       for (const [name, sample] of samples) {
         const known =
-          models.get(name) ?? (models.size < mostModels ? new Demand(() => starts.ms) : undefined);
+          models.get(name) ?? (models.size < mostModels ? new Demand(() => starts.ms, firstMs) : undefined);
         if (!known) continue;
         models.set(name, known);
-        known.seen(sample, nowMs);
+        known.seen(sample, nowMs, idleMs, isWhole);
       }
-      fleet.seen(together([...samples.values()]), nowMs);
-      if (ready !== undefined) starts.seen(now(fleet).needed, ready, nowMs);
+      fleet ??= new Demand(() => starts.ms, firstMs);
+      fleet.seen(together([...samples.values()]), nowMs, idleMs, isWhole);
+      const { needed } = own.all();
+      if (ready !== undefined && needed !== undefined) starts.seen(needed, ready, nowMs);
     },
-    model(name) {
-      const demand = models.get(name);
-      return demand && now(demand);
-    },
-    all: () => now(fleet),
     get models() {
       return [...models.keys()];
     },
+    withObjective: view,
     get startMs() {
       return starts.ms;
     },
