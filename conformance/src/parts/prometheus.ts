@@ -75,6 +75,32 @@ tests:
         eval_time: 45m
         exp_alerts: []
   - interval: 1m
+    input_series:
+      - series: 'longshore_model_states_total{job="longshore",instance="a",model="m",state="unavailable"}'
+        values: '0x9 1x60'
+      - series: 'longshore_model_states_total{job="longshore",instance="b",model="m",state="unavailable"}'
+        values: '_x9 1x60'
+      - series: 'longshore_model_states_total{job="longshore",instance="c",model="m",state="unavailable"}'
+        values: '0x70'
+      - series: 'longshore_quarantines_total{job="longshore",instance="a",endpoint="e",by="agreement"}'
+        values: '_x9 1x60'
+    alert_rule_test:
+      - alertname: LongshoreModelUnavailable
+        eval_time: 15m
+        exp_alerts:
+          - exp_labels: { severity: ticket, job: longshore, instance: a, model: m, state: unavailable }
+            exp_annotations: { summary: 'm could not be loaded at a' }
+          - exp_labels: { severity: ticket, job: longshore, instance: b, model: m, state: unavailable }
+            exp_annotations: { summary: 'm could not be loaded at b' }
+      - alertname: LongshoreModelUnavailable
+        eval_time: 50m
+        exp_alerts: []
+      - alertname: LongshoreEndpointQuarantined
+        eval_time: 15m
+        exp_alerts:
+          - exp_labels: { severity: ticket, job: longshore, instance: a, endpoint: e, by: agreement }
+            exp_annotations: { summary: 'Answers of e are wrong, and it is not used any more' }
+  - interval: 1m
     input_series: []
     alert_rule_test:
       - alertname: LongshoreMetricsMissing

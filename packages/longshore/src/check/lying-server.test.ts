@@ -139,6 +139,27 @@ it("is found by comparing answers of a share of the requests", async () => {
   for (let count = 0; count < 30; count++) expect(await last(gate.address)).toBe(0);
 });
 
+it("raises the counter of quarantines from the 0 that a scrape before has found", async () => {
+  const lying = Object.assign(await liar(await server("one")), { lies: false });
+  const gate = await before([lying.address, await server("two"), await server("three")], {
+    sampleRatio: 0.5,
+    burst: 50,
+  });
+  const scrape = async (): Promise<ReadonlyMap<string, number>> => {
+    const text = await (await fetch(`${gate.address}/metrics`)).text();
+    const lines = [...text.matchAll(/^longshore_quarantines_total(\{.*\}) (\S+)$/gm)];
+    return new Map(lines.map(([, labels = "", value]) => [labels, Number(value)]));
+  };
+  await last(gate.address);
+  const first = await scrape();
+  lying.lies = true;
+  for (let count = 0; count < 200 && gate.quarantined().length === 0; count++) await last(gate.address);
+  const second = await scrape();
+  const grown = [...second].map(([labels, value]) => [labels, value - (first.get(labels) ?? value)] as const);
+  const host = new URL(lying.address).host;
+  expect(grown.filter(([, increase]) => increase > 0)).toEqual([[`{endpoint="${host}",by="agreement"}`, 1]]);
+});
+
 it("misleads no caller that has answers confirmed, at any start of its lies", async () => {
   const relays = [];
   for (const id of ["one", "two", "three"])

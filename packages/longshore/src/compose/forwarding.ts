@@ -119,6 +119,7 @@ function servedGateway(
     endpoint,
     load: () => endpoint.loadReport(),
     available: () => endpoint.reaches(),
+    checked: () => endpoint.behind,
     ...(directory ? { directory } : {}),
     ...(registry ? { joins: registry.joins } : {}),
     close: async () => registry?.close(),

@@ -183,11 +183,17 @@ export async function putOnline<T extends OnlineEndpoint>(
     options.id ??
     (options.join ? endpointName(random, options.port) : serverName(tier, random, options.port));
   const load = (): LoadReport => served.load();
+  const startedMs = clock.nowMs();
   const { telemetry, close: closeTelemetry } = openTelemetry(options.telemetry ?? {}, {
     clock,
     random,
     load,
-    directory: () => served.directory?.snapshot(),
+    directory: () => {
+      const snapshot = served.directory?.snapshot();
+      // A directory that was never in touch has an age, too: an alert on it must fire.
+      return snapshot && { ...snapshot, ageMs: Math.min(snapshot.ageMs, clock.nowMs() - startedMs) };
+    },
+    checked: () => served.checked?.() ?? [],
     resource: { "service.instance.id": id, "longshore.tier": tier, "longshore.zone": zone },
   });
   const told = observers(telemetry.observer, options.observer ?? silentObserver);

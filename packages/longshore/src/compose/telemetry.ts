@@ -1,6 +1,7 @@
 import {
   type Clock,
   type DirectorySnapshot,
+  type EndpointId,
   LongshoreError,
   type LoadReport,
   type Random,
@@ -129,6 +130,8 @@ export function openTelemetry(
     readonly random: Random;
     readonly load: () => LoadReport;
     readonly directory?: () => DirectorySnapshot | undefined;
+    /** Endpoints whose answers are checked. */
+    readonly checked?: () => Iterable<EndpointId>;
     /** The resource of what a collector gets. */
     readonly resource: Readonly<Record<string, string>>;
   },
@@ -157,6 +160,7 @@ export function openTelemetry(
     load,
     machine: () => use.read(),
     ...(parts.directory ? { directory: parts.directory } : {}),
+    ...(parts.checked ? { checked: parts.checked } : {}),
     ...(log ? { log } : {}),
     tracing: createTracing(random, {
       level: sends("traces") ? "TIMESTAMPS" : "OFF",

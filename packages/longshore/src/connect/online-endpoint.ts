@@ -1,4 +1,4 @@
-import type { Directory, Endpoint, LoadReport } from "@longshore/core";
+import type { Directory, Endpoint, EndpointId, LoadReport } from "@longshore/core";
 import type { DirectoryApi, JoinReply, Registration } from "@longshore/core/internal";
 import type { PackageShelf, ServedRepository } from "@longshore/server";
 
@@ -20,6 +20,8 @@ export interface OnlineEndpoint {
   readonly available?: () => Promise<boolean>;
   /** The endpoints that the metrics report. */
   readonly directory?: Directory;
+  /** Endpoints whose answers are checked now. Default: none. */
+  readonly checked?: () => Iterable<EndpointId>;
   load(): LoadReport;
   /**
    * Once the ports listen: loads the models wanted at the start. Calls `ready` when all of them are there, `join` before if

@@ -126,6 +126,14 @@ function objectiveGroup(levels: ServiceLevels, objective: ServiceObjective): Rul
   };
 }
 
+/**
+ * An event in the last 15 minutes. A counter that begins above 0 has no increase: so does that of a server which starts with the event before it
+ * is first scraped.
+ */
+function happened(series: string): string {
+  return `increase(${series}[15m]) > 0 or (${series} > 0 unless ${series} offset 15m)`;
+}
+
 function operationGroup({ match }: ServiceLevels): RuleGroup {
   const ticket = { severity: "ticket" };
   const of = selector(match);
@@ -141,13 +149,13 @@ function operationGroup({ match }: ServiceLevels): RuleGroup {
       },
       {
         alert: "LongshoreModelUnavailable",
-        expr: `increase(longshore_model_states_total${selector(match, 'state="unavailable"')}[15m]) > 0`,
+        expr: happened(`longshore_model_states_total${selector(match, 'state="unavailable"')}`),
         labels: ticket,
         annotations: { summary: "{{ $labels.model }} could not be loaded at {{ $labels.instance }}" },
       },
       {
         alert: "LongshoreEndpointQuarantined",
-        expr: `increase(longshore_quarantines_total${of}[15m]) > 0`,
+        expr: happened(`longshore_quarantines_total${of}`),
         labels: ticket,
         annotations: { summary: "Answers of {{ $labels.endpoint }} are wrong, and it is not used any more" },
       },

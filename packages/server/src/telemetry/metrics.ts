@@ -1,5 +1,6 @@
 import {
   type DirectorySnapshot,
+  type EndpointId,
   type LoadReport,
   type LongshoreEvent,
   type Reason,
@@ -41,6 +42,8 @@ export interface MetricsParts {
   readonly machine?: () => MachineUse;
   /** The known endpoints. */
   readonly directory?: () => DirectorySnapshot | undefined;
+  /** Endpoints whose answers are checked. */
+  readonly checked?: () => Iterable<EndpointId>;
 }
 
 type ModelValue = (one: ModelCounters) => number;
@@ -196,6 +199,9 @@ export interface Metrics {
 
 const model = ["model", "version"] as const;
 
+type Quarantine = LongshoreEvent & { readonly kind: "endpoint-quarantined" };
+const quarantinedBy: readonly Quarantine["by"][] = ["golden input", "agreement"];
+
 /** Metrics from zero. */
 export function createMetrics(parts: MetricsParts): Metrics {
   const own = {
@@ -303,6 +309,8 @@ export function createMetrics(parts: MetricsParts): Metrics {
     text: (form, sees) => metricsText(families(), form, sees),
   };
   function* families(): Iterable<Family> {
+    // A counter whose first value is 1 has no increase: no alert would see the first quarantine.
+    for (const id of parts.checked?.() ?? []) for (const by of quarantinedBy) own.quarantines.at([id, by]);
     yield* tritonFamilies(parts);
     yield* Object.values(own);
     yield* Object.values(demand.families);
@@ -317,8 +325,10 @@ export function createMetrics(parts: MetricsParts): Metrics {
     }
     const directory = parts.directory?.();
     if (directory) {
-      yield gauge("longshore_directory_age_seconds", "Time since the directory was last in touch", () =>
-        Number.isFinite(directory.ageMs) ? [[[], directory.ageMs / 1000]] : [],
+      yield gauge(
+        "longshore_directory_age_seconds",
+        "Time since the directory was last in touch, or since the start",
+        () => (Number.isFinite(directory.ageMs) ? [[[], directory.ageMs / 1000]] : []),
       );
       yield gauge("longshore_directory_entries", "Endpoints in the directory", () => [
         [[], directory.entries.length],
@@ -385,6 +395,18 @@ function seriesFor(metrics: Metrics, labels: readonly [string, string]): Series 
  */
 function isCallers(reason: Reason): boolean {
   return reasons[reason].httpStatus < 500 || reason === "unsupported" || reason === "deadline-past";
+}
+
+/**
+ * Begins the series of a model that alerts are about, at 0. A counter whose first value is 1 has no increase, so that its first event would
+ * not be seen.
+ */
+export function modelSeen(
+  metrics: Metrics,
+  { model, version, state }: LongshoreEvent & { readonly kind: "model-state" },
+): void {
+  metrics.modelStates.at([model, "unavailable"]);
+  if (state === "ready") seriesFor(metrics, [model, version]);
 }
 
 /** Adds one inference to the histograms and counters that are about inferences. */

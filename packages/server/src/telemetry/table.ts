@@ -1,7 +1,7 @@
 import { type LongshoreEvent, type Reason, reasons } from "@longshore/core";
 import { dropOldest } from "@longshore/core/internal";
 import type { Log, LogFields } from "./log.ts";
-import { inferenceEnded, type Metrics } from "./metrics.ts";
+import { inferenceEnded, type Metrics, modelSeen } from "./metrics.ts";
 import type { SpanMaker } from "./spans.ts";
 
 /** The targets of events. */
@@ -102,7 +102,9 @@ const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {
       ...spanOf(sinks, callId),
     });
   },
-  "model-state": ({ model, version, state }, { metrics, log }) => {
+  "model-state": (event, { metrics, log }) => {
+    const { model, version, state } = event;
+    modelSeen(metrics, event);
     metrics.modelStates.add([model, state]);
     log.line(state === "unavailable" ? "error" : "info", "model", { model, version, state });
   },

@@ -422,6 +422,12 @@ describe("metrics", () => {
       expect(text.split("\n")).toContain(`nv_inference_${name}{model="dense",version="1"} 0`);
     }
     expect(text).not.toContain('model="tuned"');
+    // Alerts are about increases, and a series that begins at 1 has none.
+    expect(text).toContain('longshore_model_states_total{model="dense",state="unavailable"} 0');
+    for (const outcome of ["answered", "failed"]) {
+      const labels = `{model="dense",version="1",outcome="${outcome}"}`;
+      expect(text).toContain(`longshore_request_duration_seconds_count${labels} 0`);
+    }
   });
 
   it("count a model's runs inside a pipeline as its own requests, as Triton does", async () => {

@@ -1,4 +1,12 @@
-import type { Clock, DirectorySnapshot, LoadReport, LongshoreEvent, Observer, Random } from "@longshore/core";
+import type {
+  Clock,
+  DirectorySnapshot,
+  EndpointId,
+  LoadReport,
+  LongshoreEvent,
+  Observer,
+  Random,
+} from "@longshore/core";
 import { DeferredWork, type Writable } from "@longshore/core/internal";
 import { type CountersRead, createCounters } from "./counters.ts";
 import { createLog, type Log } from "./log.ts";
@@ -22,6 +30,8 @@ export interface TelemetryParts {
   readonly load?: () => LoadReport;
   readonly machine?: () => MachineUse;
   readonly directory?: () => DirectorySnapshot | undefined;
+  /** Endpoints whose answers are checked. */
+  readonly checked?: () => Iterable<EndpointId>;
 }
 
 /**
@@ -100,6 +110,7 @@ export function createTelemetry(parts: TelemetryParts): Telemetry {
     ...(parts.load ? { load: parts.load } : {}),
     ...(parts.machine ? { machine: parts.machine } : {}),
     ...(parts.directory ? { directory: parts.directory } : {}),
+    ...(parts.checked ? { checked: parts.checked } : {}),
   });
   const log = parts.log ?? createLog(clock, () => undefined, "none");
   const tracing = parts.tracing ?? createTracing(random);

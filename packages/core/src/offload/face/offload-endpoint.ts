@@ -1,4 +1,4 @@
-import { type Call, checkFresh, LongshoreError, ownCall } from "../../words/base/index.ts";
+import { type Call, checkFresh, type EndpointId, LongshoreError, ownCall } from "../../words/base/index.ts";
 import { meanOf } from "../../words/estimate/index.ts";
 import { checkSingle, endCut, type Segment, startCut } from "../../words/model/index.ts";
 import { copied } from "../../words/tensor/index.ts";
@@ -53,6 +53,8 @@ export interface OffloadEndpoint extends Endpoint {
   loadReport(): LoadReport;
   /** Whether any endpoint behind it answers now. A gateway without one can answer nothing. */
   reaches(): Promise<boolean>;
+  /** The endpoints behind it that are known now. */
+  readonly behind: Iterable<EndpointId>;
 }
 
 /**
@@ -361,6 +363,10 @@ class LoopEndpoint implements OffloadEndpoint {
 
   reaches(): Promise<boolean> {
     return this.#requests.loop.health.reaches();
+  }
+
+  get behind(): Iterable<EndpointId> {
+    return this.#requests.loop.endpoints.all.keys();
   }
 
   loadReport(): LoadReport {
