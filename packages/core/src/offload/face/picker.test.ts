@@ -173,6 +173,66 @@ it("refuses with the reason while the only endpoint is not there, and tries it a
   expect(ids((await pick()).endpoints)).toEqual(["a"]);
 });
 
+it("sends few new requests to an endpoint that has stopped, and uses it again when it answers", async () => {
+  const clock = virtualClock();
+  const { pick } = picker(clock, { a: 4, b: 4, c: 4 });
+  let stopped: string | undefined;
+  const stuck: (() => void)[] = [];
+  // Servers with several slots, as their reports tell: what is under way is no queue.
+  const idle = { status: 200, headers: { "longshore-load": "cpu=0.1;in-flight=8;queue-ms=0" } };
+  /** Requests each 20 ms, whose answers take 25 ms. Returns those that went to an endpoint that is stopped, by their time. */
+  const run = async (forMs: number): Promise<readonly number[]> => {
+    const lost: number[] = [];
+    const fromMs = clock.nowMs();
+    while (clock.nowMs() - fromMs < forMs) {
+      const { endpoints, answered } = await pick();
+      if (endpoints[0]?.id === stopped) {
+        lost.push(clock.nowMs() - fromMs);
+        stuck.push(() => answered(idle));
+      } else clock.timer(25, () => answered(idle));
+      await clock.advance(20);
+    }
+    return lost;
+  };
+  await run(2000);
+  stopped = "b";
+  const lost = await run(14_000);
+  expect(lost.filter((atMs) => atMs < 400).length).toBeLessThanOrEqual(8);
+  expect(lost.filter((atMs) => atMs >= 400).length).toBeLessThanOrEqual(4);
+  stopped = undefined;
+  for (const one of stuck) one();
+  const seen = new Set<string | undefined>();
+  for (let count = 0; count < 200; count++) {
+    const { endpoints, answered } = await pick();
+    seen.add(endpoints[0]?.id);
+    clock.timer(25, () => answered(answer));
+    await clock.advance(20);
+  }
+  expect(seen).toEqual(new Set(["a", "b", "c"]));
+});
+
+it("takes no endpoint for silent because its own process was stopped", async () => {
+  const clock = virtualClock();
+  let stoppedMs = 0;
+  const own = { ...clock, nowMs: () => clock.nowMs() + stoppedMs, timer: clock.timer.bind(clock) };
+  const { pick, made } = picker(clock, { a: 4, b: 4 }, { clock: own });
+  for (let count = 0; count < 30; count++) {
+    const { answered } = await pick();
+    clock.timer(25, () => answered(answer));
+    await clock.advance(50);
+  }
+  const { answered } = await pick();
+  stoppedMs = 14_000;
+  await clock.advance(500);
+  expect(made.paused).toBe(0);
+  answered(answer);
+  await clock.advance(500);
+  expect(made.paused).toBe(0);
+  await pick();
+  await clock.advance(500);
+  expect(made.paused).toBe(1);
+});
+
 it("learns which endpoint answered where the first did not", async () => {
   const clock = virtualClock();
   const { pick } = picker(clock, { a: 8, b: 1 });

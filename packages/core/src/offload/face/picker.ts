@@ -34,6 +34,7 @@ import {
 } from "../race/index.ts";
 import { jobWithout } from "./endpoint-job.ts";
 import { Requests } from "./requests.ts";
+import { type SilenceWatch, silenceWatch } from "./silence.ts";
 
 /*
  * A picker chooses the endpoint of a request that someone else carries: a proxy, which sends the headers of the request and later reports
@@ -157,6 +158,7 @@ export function createPicker(parts: PickerParts): EndpointPicker {
 class LoopPicker implements EndpointPicker {
   readonly #parts: PickerParts;
   readonly #requests: Requests;
+  readonly #silence: SilenceWatch;
   #inFlight = 0;
   /** Requests under way by endpoint; none where there is none. */
   readonly #inFlightAt = new Map<EndpointId, number>();
@@ -167,6 +169,7 @@ class LoopPicker implements EndpointPicker {
   constructor(parts: PickerParts) {
     this.#parts = parts;
     this.#requests = new Requests(createLoop(parts), parts.id ?? "picker", "admission");
+    this.#silence = silenceWatch(parts.clock);
   }
 
   get #mostLearnMs(): number {
@@ -230,6 +233,7 @@ class LoopPicker implements EndpointPicker {
   }
 
   close(): Promise<void> {
+    this.#silence[Symbol.dispose]();
     return this.#requests.close();
   }
 
@@ -412,19 +416,24 @@ class LoopPicker implements EndpointPicker {
     const tally = newTally();
     this.#inFlight++;
     this.#counted(leg.endpoint, 1);
+    this.#silence.began(running);
     let over = false;
-    const once = (end: (nowMs: number) => void): void => {
+    const once = (end: (nowMs: number, wasStuck: boolean) => void, heard = false): void => {
       if (over) return;
       over = true;
       this.#inFlight--;
       this.#counted(leg.endpoint, -1);
-      end(loop.clock.nowMs());
+      const wasStuck = this.#silence.ended(running, heard);
+      end(loop.clock.nowMs(), wasStuck);
       loop.deferred.add(() => loop.probing.upkeep());
     };
     loop.probing.askLoads(plan);
     return {
       endpoints,
-      answered: (reply) => once((nowMs) => this.#answered(job, running, tally, reply, nowMs)),
+      answered: (reply) => {
+        const heard = (reply.endpoint ?? leg.endpoint) === leg.endpoint;
+        once((nowMs, wasStuck) => this.#answered(job, running, tally, reply, nowMs, wasStuck), heard);
+      },
       failed: (error) => once((nowMs) => this.#broke(job, running, error, nowMs)),
       dropped: () =>
         once((nowMs) => bookLoss(loop, job, running, "the client gave up the request", tally, nowMs)),
@@ -437,7 +446,14 @@ class LoopPicker implements EndpointPicker {
     else this.#inFlightAt.delete(id);
   }
 
-  #answered(job: Job, begun: Running, tally: Tally, reply: PickedReply, nowMs: number): void {
+  #answered(
+    job: Job,
+    begun: Running,
+    tally: Tally,
+    reply: PickedReply,
+    nowMs: number,
+    wasStuck: boolean,
+  ): void {
     const loop = this.#loop;
     const { leg } = begun;
     const { endpoint: by = leg.endpoint, status, headers, tookMs } = reply;
@@ -470,6 +486,11 @@ class LoopPicker implements EndpointPicker {
     if (status >= 400) {
       // Errors of the request itself say nothing about its run time.
       if (load) running.endpoint?.reports.load(load, nowMs, 0);
+      return;
+    }
+    if (wasStuck) {
+      if (load) running.endpoint?.reports.load(load, nowMs, 0);
+      running.endpoint?.outcomes.answered(nowMs);
       return;
     }
     const account = accountFrom(headers, running, nowMs - startedMs);

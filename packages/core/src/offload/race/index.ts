@@ -1,4 +1,5 @@
 export { awaited } from "./awaited.ts";
+export { leastLostMs } from "./guard-times.ts";
 export { callFor, confirming, planLimits } from "./call-for.ts";
 export { firstWaitsOf } from "./decide.ts";
 export { admitFromHead, outlook, refusal } from "./admit-from-head.ts";
