@@ -24,7 +24,7 @@ import {
   asksUs,
   capacity,
   deadlineMs,
-  type EndpointState,
+  type OverloadSubject,
   roundsOf,
   rowShape,
   tensorBytes,
@@ -53,8 +53,8 @@ async function rightAnswer(model: Uint8Array): Promise<string> {
 }
 
 async function measure(
-  endpoint: EndpointState,
-  bare: EndpointState,
+  subject: OverloadSubject,
+  bare: OverloadSubject,
   wanted: ReadonlySet<string>,
   context: BenchContext,
 ): Promise<Measured> {
@@ -65,7 +65,7 @@ async function measure(
     say(told(row));
   };
   const rounds = roundsOf(args);
-  const ramp = await capacity(endpoint);
+  const ramp = await capacity(subject);
   say(`  at most about ${ramp.toFixed(0)} right answers a second in a ramp of loads`);
   const figures: Record<string, number> = {};
   const random = seededRandom(seed);
@@ -74,14 +74,14 @@ async function measure(
   };
   let peak: number;
   if (wanted.has("goodput")) {
-    const measured = await goodput(endpoint, bare, ramp, context, note);
+    const measured = await goodput(subject, bare, ramp, context, note);
     Object.assign(figures, measured.figures);
     ({ peak } = measured);
-  } else peak = await peakOf(endpoint, ramp, seed, note);
+  } else peak = await peakOf(subject, ramp, seed, note);
   if (wanted.has("expired")) {
     const late: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const { p50Ms, p99Ms } = await expired(endpoint, peak, seed + 5000 + round, (row) => rows.push(row));
+      const { p50Ms, p99Ms } = await expired(subject, peak, seed + 5000 + round, (row) => rows.push(row));
       late.push(p99Ms);
       say(
         `  requests with 2 ms left were refused after ${p50Ms.toFixed(1)} ms (p50), ${p99Ms.toFixed(1)} ms (p99)`,
@@ -89,12 +89,12 @@ async function measure(
     }
     figure("expiredRefusalMs", late);
   }
-  if (wanted.has("burst")) figures["recoverySeconds"] = await recovery(endpoint, peak, seed, note);
+  if (wanted.has("burst")) figures["recoverySeconds"] = await recovery(subject, peak, seed, note);
   if (wanted.has("tenants")) {
     const light: number[] = [];
     const least: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const one = await tenants(endpoint, peak, 8, seed + 7000 + round);
+      const one = await tenants(subject, peak, 8, seed + 7000 + round);
       light.push(one.besideMs / one.soloMs);
       least.push(one.leastRatio);
       rows.push(one.row);
@@ -134,8 +134,8 @@ async function measureOurs(
   const bare = await startBare();
   try {
     const expected = await rightAnswer(readFileSync(join(repository, "small", "1", "model.onnx")));
-    const endpoint: EndpointState = { server, generator, expected, asks: asksUs };
-    return await measure(endpoint, { ...endpoint, server: bare }, wanted, context);
+    const subject: OverloadSubject = { server, generator, expected, asks: asksUs };
+    return await measure(subject, { ...subject, server: bare }, wanted, context);
   } finally {
     await bare.close();
     await server.close();

@@ -54,13 +54,13 @@ async function byPython(
       model,
       input,
       threshold: textFrom,
-      async inputs(endpoint) {
+      async inputs(into) {
         const alternating = feeds.flatMap((one, at) => [one, held[at % held.length] ?? one]);
         const written: QuantiseInput[] = [];
         for (const [at, one] of alternating.entries()) {
           const tensor = one.get(input);
           if (!tensor) continue;
-          const path = join(endpoint, `${at}.f32`);
+          const path = join(into, `${at}.f32`);
           await writeFile(path, tensor.bytes);
           written.push({ file: path, shape: tensor.spec.shape });
         }

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   type Spread,
   startKserve,
   startLitserve,
@@ -37,20 +37,20 @@ export interface Subjects extends AsyncDisposable {
 interface Contender {
   readonly name: string;
   readonly wires: readonly Wire[];
-  start(endpoint: ServerEndpoint): Promise<RunningPeer>;
+  start(setup: ServerSetup): Promise<RunningPeer>;
 }
 
 function contenders(tritonBackend: string | undefined): readonly Contender[] {
   return [
     { name: "longshore", wires: ["http", "grpc"], start: startLongshore },
-    { name: "triton-python", wires: ["http", "grpc"], start: (endpoint) => startTriton(endpoint) },
+    { name: "triton-python", wires: ["http", "grpc"], start: (setup) => startTriton(setup) },
     ...(tritonBackend === undefined
       ? []
       : [
           {
             name: "triton-ort",
             wires: ["http", "grpc"] as const,
-            start: (endpoint: ServerEndpoint) => startTriton(endpoint, { onnxBackends: tritonBackend }),
+            start: (setup: ServerSetup) => startTriton(setup, { onnxBackends: tritonBackend }),
           },
         ]),
     { name: "mlserver", wires: ["json", "grpc"], start: startMlserver },

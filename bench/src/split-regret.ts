@@ -147,13 +147,13 @@ async function overLinks(
   const store = profiledStore(folderStore(repository), profiles);
   const device = openEngine({ store, tier: "device", runtime: "wasm" });
   const about = { id: "cloud", tier: "cloud", zone: "remote/cloud", microsPerSecond: 0 } as const;
-  const endpointState = await startEndpoint({ ...about, repository, profiles }, new AbortController().signal);
+  const server = await startEndpoint({ ...about, repository, profiles }, new AbortController().signal);
   try {
     for (const link of subject.links) {
-      rows.push(...(await overLink(subject, own, device.engine, endpointState, link, say)));
+      rows.push(...(await overLink(subject, own, device.engine, server, link, say)));
     }
   } finally {
-    await endpointState.close();
+    await server.close();
     await device.close();
   }
   return rows;
@@ -163,7 +163,7 @@ async function overLink(
   { learning, gapMs, rounds, mostRun }: Subject,
   { simulated: { description, profile }, inputs }: MeasuredModel,
   device: Endpoint,
-  endpointState: DemoEndpoint,
+  server: DemoEndpoint,
   { bitsPerSecond, delayMs }: Link,
   say: (line: string) => void,
 ): Promise<readonly Row[]> {
@@ -174,7 +174,7 @@ async function overLink(
   const link = linkBelief({ model: linkModel() });
   const trace = constantTrace(bitsPerSecond);
   await using proxy = await linkProxy({
-    target: { port: endpointState.port },
+    target: { port: server.port },
     up: trace,
     down: trace,
     delayMs,

@@ -63,8 +63,8 @@ export async function writeRepository(folder: string): Promise<void> {
   await writeModels(folder, files);
   // A pipeline has no file of its own, but a version is a folder.
   for (const model of ["colours_of_files", "repeat_int32"]) {
-    const endpoint = join(folder, model, "1", "pipeline.txt");
-    await mkdir(dirname(endpoint), { recursive: true });
-    await writeFile(endpoint, "The pipeline is in model.yaml.\n");
+    const file = join(folder, model, "1", "pipeline.txt");
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, "The pipeline is in model.yaml.\n");
   }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   startMlserver,
   startTriton,
 } from "@longshore/conformance";
@@ -63,7 +63,7 @@ export function overloadPeers(about: {
   const opened = async (
     name: string,
     asks: OverloadRequest,
-    start: (endpoint: ServerEndpoint) => Promise<RunningPeer>,
+    start: (setup: ServerSetup) => Promise<RunningPeer>,
   ): Promise<OverloadPeer | MissingPeer> => {
     const folder = mkdtempSync(join(tmpdir(), `longshore-overload-${name}-`));
     const cores = Array.from({ length: availableParallelism() }, (_, core) => core);
@@ -103,8 +103,7 @@ export function overloadPeers(about: {
     tensorBytes: 0,
   });
   return {
-    triton: () =>
-      opened("triton", asksTriton, (endpoint) => startTriton(endpoint, { queueTimeoutMs: deadlineMs })),
+    triton: () => opened("triton", asksTriton, (setup) => startTriton(setup, { queueTimeoutMs: deadlineMs })),
     mlserver: () => opened("mlserver", asksMlserver, startMlserver),
   };
 }

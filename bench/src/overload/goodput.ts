@@ -1,6 +1,6 @@
 import { seededRandom } from "@longshore/core";
 import { type BenchContext, median, quantile, type Row, saidMedian } from "../harness.ts";
-import { open, type EndpointState, refusals, roundsOf, rowOf } from "./phase.ts";
+import { open, type OverloadSubject, refusals, roundsOf, rowOf } from "./phase.ts";
 
 const seconds = 4;
 const loads: readonly (readonly [string, number])[] = [
@@ -16,14 +16,14 @@ const loads: readonly (readonly [string, number])[] = [
  * refusal takes here. `most`: the best of a ramp, which is more than what it can do for long; `peak` is that.
  */
 export async function goodput(
-  endpoint: EndpointState,
-  bare: EndpointState,
+  subject: OverloadSubject,
+  bare: OverloadSubject,
   most: number,
   { say, seed, args }: BenchContext,
   note: (row: Row) => void,
 ): Promise<{ readonly figures: Readonly<Record<string, number>>; readonly peak: number }> {
   // Programs that were not compiled yet take their time for the first refusals: a row, and no part of the figures.
-  for (const one of [endpoint, bare]) {
+  for (const one of [subject, bare]) {
     await one.server.loopDelay();
     note(rowOf(await open(one, one === bare ? "bare, cold" : "10x, cold", 10 * most, seconds, seed), -1));
   }
@@ -35,7 +35,7 @@ export async function goodput(
     const here: number[] = [];
     for (const [name, factor] of round % 2 === 0 ? loads : loads.toReversed()) {
       const phase = await open(
-        endpoint,
+        subject,
         name,
         factor * most,
         seconds,
@@ -79,14 +79,14 @@ export async function goodput(
 
 /** The same peak by itself, from fewer phases. */
 export async function peakOf(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   most: number,
   seed: number,
   note: (row: Row) => void,
 ): Promise<number> {
   let peak = 0;
   for (const [name, factor] of loads.slice(0, 3)) {
-    const phase = await open(endpoint, name, factor * most, seconds, seed + Math.round(factor * 10));
+    const phase = await open(subject, name, factor * most, seconds, seed + Math.round(factor * 10));
     note(rowOf(phase, 0));
     peak = Math.max(peak, phase.goodPerSecond);
   }

@@ -7,7 +7,7 @@ import {
   answered,
   deadlineMs,
   good,
-  type EndpointState,
+  type OverloadSubject,
   refusals,
   rowOf,
   stream,
@@ -26,7 +26,7 @@ const timed = { "longshore-account": "timing" };
 
 /** Seconds after a burst until a second's goodput is again what it was before. */
 export async function recovery(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   perSecond: number,
   seed: number,
   say: (row: Row) => void,
@@ -39,15 +39,15 @@ export async function recovery(
   const after = poissonArrivals(calm, Math.ceil(calm * 12), seed + 2)
     .map((atMs) => 12_000 + atMs)
     .filter((atMs) => atMs < 22_000);
-  const base = stream(endpoint, "burst", 1, 1, seed);
-  const result = await endpoint.generator.run(endpoint.server.port, [
+  const base = stream(subject, "burst", 1, 1, seed);
+  const result = await subject.generator.run(subject.server.port, [
     { ...base, arrivals: [...before, ...burst, ...after] },
   ]);
   const [one] = result.streams;
   if (!one) return Infinity;
   say(
     rowOf(
-      { name: "burst 5x", result, loop: await endpoint.server.loopDelay(), goodPerSecond: good(one) / 22 },
+      { name: "burst 5x", result, loop: await subject.server.loopDelay(), goodPerSecond: good(one) / 22 },
       0,
     ),
   );
@@ -66,7 +66,7 @@ export async function recovery(
 
 /** 99th percentiles of a light tenant alone, and beside one that sends ten times as much. */
 export async function tenants(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   perSecond: number,
   seconds: number,
   seed: number,
@@ -80,18 +80,18 @@ export async function tenants(
   readonly told: string;
 }> {
   const light = 0.4 * perSecond;
-  const own = stream(endpoint, "light", light, seconds, seed, timed, patientMs);
-  const heavy = stream(endpoint, "heavy", 10 * light, seconds, seed + 1, strangers, patientMs);
+  const own = stream(subject, "light", light, seconds, seed, timed, patientMs);
+  const heavy = stream(subject, "heavy", 10 * light, seconds, seed + 1, strangers, patientMs);
   const phase = async (...streams: readonly Stream[]): Promise<PhaseResult & { threads?: ThreadTimes }> => {
-    const watched = watchThreads(endpoint.server.pid);
-    const result = await endpoint.generator.run(endpoint.server.port, streams);
+    const watched = watchThreads(subject.server.pid);
+    const result = await subject.generator.run(subject.server.port, streams);
     const threads = watched();
     return threads ? { ...result, threads } : result;
   };
   const alone = await phase(own);
-  await endpoint.server.loopDelay();
+  await subject.server.loopDelay();
   const beside = await phase(own, heavy);
-  const loop = await endpoint.server.loopDelay();
+  const loop = await subject.server.loopDelay();
   // A request without an answer took at least as long as it was allowed to.
   const times = (result: PhaseResult): readonly number[] =>
     (result.streams[0]?.statuses ?? []).map((status, index) =>
@@ -146,14 +146,14 @@ export async function tenants(
  * hear so, as the 99th percentile. Requests that were answered nevertheless took their time.
  */
 export async function expired(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   perSecond: number,
   seed: number,
   note: (row: Row) => void,
 ): Promise<{ readonly p50Ms: number; readonly p99Ms: number }> {
-  const busy = stream(endpoint, "busy", perSecond, 6, seed);
-  const hopeless = stream(endpoint, "hopeless", 40, 6, seed + 1, {}, 2 + wayBackMs);
-  const result = await endpoint.generator.run(endpoint.server.port, [busy, hopeless]);
+  const busy = stream(subject, "busy", perSecond, 6, seed);
+  const hopeless = stream(subject, "hopeless", 40, 6, seed + 1, {}, 2 + wayBackMs);
+  const result = await subject.generator.run(subject.server.port, [busy, hopeless]);
   const [, one] = result.streams;
   if (!one) return { p50Ms: NaN, p99Ms: NaN };
   const times = { p50Ms: quantile(one.serverMs, 0.5), p99Ms: quantile(one.serverMs, 0.99) };

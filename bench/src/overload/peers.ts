@@ -7,7 +7,7 @@ import {
   capacity,
   deadlineMs,
   open,
-  type EndpointState,
+  type OverloadSubject,
   roundsOf,
   rowOf,
   rowShape,
@@ -40,10 +40,10 @@ export async function measurePeers(
       say(`  ${name}: ${settings}`);
       const loopDelay = (): Promise<LoopDelay> => Promise.resolve({ maxMs: NaN, p99Ms: NaN, busyMaxMs: NaN });
       const server = { port, pid, loopDelay };
-      const endpoint: EndpointState = { server, generator, expected: "", asks };
+      const subject: OverloadSubject = { server, generator, expected: "", asks };
       // Workers that answer for the first time would look like a limit.
-      await open(endpoint, "warm", 20, 2, seed);
-      const most = await capacity(endpoint);
+      await open(subject, "warm", 20, 2, seed);
+      const most = await capacity(subject);
       if (most === 0) {
         notRun.push(`${name}: it gave no right answer in time at any load`);
         continue;
@@ -59,7 +59,7 @@ export async function measurePeers(
           ["2x", 2],
           ["10x", 10],
         ] as const) {
-          const phase = await open(endpoint, load, factor * most, 4, seed + 100 * round + factor);
+          const phase = await open(subject, load, factor * most, 4, seed + 100 * round + factor);
           note(rowOf(phase, round));
           (good[load] ??= []).push(phase.goodPerSecond);
         }
@@ -74,7 +74,7 @@ export async function measurePeers(
         const ratios = (good[load] ?? []).map((one) => one / peak);
         figures[figure] = saidMedian({ say, figure, draw: () => random.next() }, ratios);
       }
-      figures[`${key}ExpiredRefusalMs`] = (await expired(endpoint, most, seed + 9000, note)).p99Ms;
+      figures[`${key}ExpiredRefusalMs`] = (await expired(subject, most, seed + 9000, note)).p99Ms;
     } finally {
       await peer.close();
     }

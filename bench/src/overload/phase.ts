@@ -11,7 +11,7 @@ export const deadlineMs = 120;
 export const wayBackMs = 5;
 
 /** A server, its client, and the right answer. */
-export interface EndpointState {
+export interface OverloadSubject {
   readonly server: Pick<ServeProcess, "port" | "pid" | "loopDelay">;
   readonly generator: Generator;
   readonly expected: string;
@@ -20,7 +20,7 @@ export interface EndpointState {
 }
 
 export function stream(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   name: string,
   perSecond: number,
   seconds: number,
@@ -32,10 +32,10 @@ export function stream(
   return {
     name,
     path: "/v2/models/small/infer",
-    ...endpoint.asks(withinMs - wayBackMs, headers),
+    ...subject.asks(withinMs - wayBackMs, headers),
     arrivals: all.filter((atMs) => atMs < seconds * 1000),
     deadlineMs: withinMs,
-    expected: endpoint.expected,
+    expected: subject.expected,
   };
 }
 
@@ -66,10 +66,10 @@ export function answered({ statuses, latencyMs }: StreamResult): readonly number
 }
 
 /** The most right answers a second in a ramp of loads: the reference for the others. */
-export async function capacity(endpoint: EndpointState): Promise<number> {
+export async function capacity(subject: OverloadSubject): Promise<number> {
   let most = 0;
   for (const [round, perSecond] of [10, 20, 40, 60, 80, 120, 180, 270].entries()) {
-    const { goodPerSecond } = await open(endpoint, "ramp", perSecond, 2, round);
+    const { goodPerSecond } = await open(subject, "ramp", perSecond, 2, round);
     if (perSecond > 2 * most && round > 3) break;
     most = Math.max(most, goodPerSecond);
   }
@@ -84,20 +84,20 @@ export interface Phase {
 }
 
 export async function open(
-  endpoint: EndpointState,
+  subject: OverloadSubject,
   name: string,
   perSecond: number,
   seconds: number,
   seed: number,
 ): Promise<Phase> {
-  const result = await endpoint.generator.run(endpoint.server.port, [
-    stream(endpoint, name, perSecond, seconds, seed),
+  const result = await subject.generator.run(subject.server.port, [
+    stream(subject, name, perSecond, seconds, seed),
   ]);
   const [one] = result.streams;
   return {
     name,
     result,
-    loop: await endpoint.server.loopDelay(),
+    loop: await subject.server.loopDelay(),
     goodPerSecond: one ? good(one) / seconds : 0,
   };
 }

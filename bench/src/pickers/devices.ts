@@ -102,7 +102,7 @@ export async function liveDevices(
     if (under === 0 && waiting === 0) over();
   };
 
-  function endpoint(): { zone: ZoneId; link: DeviceLink } {
+  function location(): { zone: ZoneId; link: DeviceLink } {
     return { zone: siteZone(Math.floor(random.next() * crowd.sites)), link: drawn(deviceLinks, random) };
   }
 
@@ -110,7 +110,7 @@ export async function liveDevices(
     const model = drawn(crowd.models, random);
     const reachDrawn = random.next();
     const reach: Reach = reachDrawn < 0.2 ? "site" : reachDrawn < 0.7 ? "region" : "anywhere";
-    let { zone, link } = endpoint();
+    let { zone, link } = location();
     let sequence = 0;
     let step = 0;
 
@@ -137,7 +137,7 @@ export async function liveDevices(
       }
       if (draw < crowd.leaveRatio + crowd.moveRatio) {
         moves.moved++;
-        ({ zone, link } = endpoint());
+        ({ zone, link } = location());
       }
       later(exponential(random, model.gapMs));
     }

@@ -20,10 +20,10 @@ export async function joinAndLeave(servers: number, times: number): Promise<numb
   const clock = virtualClock();
   const work = { workMs: 10, size: 1 };
   const model = farmModel([work]);
-  const endpointState = (index: number) => farmEndpoint({ speed: 1, slots: 4 }, index, model, clock).endpoint;
+  const endpointAt = (index: number) => farmEndpoint({ speed: 1, slots: 4 }, index, model, clock).endpoint;
   const endpoints = new Map(
     Array.from({ length: servers + times }, (_, index) => {
-      const endpoint = endpointState(index);
+      const endpoint = endpointAt(index);
       return [endpoint.info.id, endpoint] as const;
     }),
   );
@@ -39,7 +39,7 @@ export async function joinAndLeave(servers: number, times: number): Promise<numb
   };
   const router = offloadEndpoint({
     directory,
-    dial: ({ id }) => endpoints.get(id) ?? endpointState(0),
+    dial: ({ id }) => endpoints.get(id) ?? endpointAt(0),
     info: gatewayInfo(0),
     policy: tablePolicy({ public: { leastTrust: "none" } }),
     clock,

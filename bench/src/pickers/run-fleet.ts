@@ -61,12 +61,12 @@ export function pickerGateway(
   const picker = kind({ endpoints, random: seededRandom(seed), nowMs });
   return async (_index, request) => {
     const at = picker.pick(request.workMs);
-    const endpointState = endpoints[at];
-    if (!endpointState) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
+    const picked = endpoints[at];
+    if (!picked) throw new LongshoreError("internal", "plan", `${picker.name} picked no server`);
     const startedMs = nowMs();
-    const answer = endpointState.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
+    const answer = picked.endpoint.infer(farmRequest(model, request), housekeepingCall("fleet"));
     picker.sent(at);
-    const { load = endpointState.load() } = await answer;
+    const { load = picked.load() } = await answer;
     picker.answered(at, nowMs() - startedMs, load);
   };
 }

@@ -95,8 +95,8 @@ export async function replayOffloader(
       },
     }),
   });
-  const endpointState = world.endpoints.get("server");
-  if (endpointState?.learner) meetRoundTrip(endpointState.learner, roundTripMs, 0);
+  const server = world.endpoints.get("server");
+  if (server?.learner) meetRoundTrip(server.learner, roundTripMs, 0);
   const arrivals = arrivalsOf(setting);
   const inputs = Object.fromEntries(typicalInputs(model));
   const requests = Array.from(arrivals, (atMs, index) => {

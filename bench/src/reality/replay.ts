@@ -40,11 +40,11 @@ export async function replayReally(
   server: DemoEndpoint,
   plan?: FixedPlan,
 ): Promise<readonly RealRow[]> {
-  const [endpointState] = simulation.endpoints;
-  if (!endpointState) throw new Error("a simulation without an endpoint");
+  const [simulated] = simulation.endpoints;
+  if (!simulated) throw new Error("a simulation without an endpoint");
   const clock = systemClock();
   const random = systemRandom();
-  const { up, down, delayMs, jitterMs = 0 } = endpointState;
+  const { up, down, delayMs, jitterMs = 0 } = simulated;
   const link = linkBelief({ model: linkModel() });
   const beganMs = clock.nowMs();
   const proxy = await linkProxy({
@@ -55,7 +55,7 @@ export async function replayReally(
     jitterMs,
     seed: simulation.seed,
   });
-  const { id, tier, zone, trust } = endpointState.info;
+  const { id, tier, zone, trust } = simulated.info;
   const address = `http://127.0.0.1:${proxy.port}`;
   const about = { ...serverInfo({ address, id, tier, zone }), trust };
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
@@ -159,7 +159,7 @@ export async function warmUp(
       const network = accounts.flatMap(({ stages }) => stages).find(({ stage }) => stage === "network");
       return network?.tookMs ?? NaN;
     };
-    const away = plans.filter(({ plan: { endpoint: endpointState } }) => endpointState !== undefined);
+    const away = plans.filter(({ plan: { endpoint } }) => endpoint !== undefined);
     const least = away.toSorted((a, b) => a.upBytes - b.upBytes)[0];
     if (!least) throw new Error("no plan leaves this device");
     const startedMs = clock.nowMs();

@@ -95,7 +95,7 @@ export async function runOnSockets(
       if (kind) {
         const seed = scene.seed * 1000 + number;
         const endpoints = addresses.map((address) => connect(address, clock, seed));
-        const endpointStates = watched.map((one, index) => {
+        const reached = watched.map((one, index) => {
           const endpoint = endpoints[index];
           if (!endpoint) throw new Error("each server has an address");
           return one.reachedBy(endpoint);
@@ -105,7 +105,7 @@ export async function runOnSockets(
           endpoints.map((one) => one.describe("work", undefined, housekeepingCall("describe"))),
         );
         closing.push(async () => void (await Promise.all(endpoints.map((one) => one.close()))));
-        gateways.push(pickerGateway(kind, endpointStates, seed, model, () => clock.nowMs()));
+        gateways.push(pickerGateway(kind, reached, seed, model, () => clock.nowMs()));
         continue;
       }
       const offloader = await openOffloader({ servers: addresses });

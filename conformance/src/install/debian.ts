@@ -30,12 +30,12 @@ export async function debianTools(name: string, packages: readonly string[]): Pr
   const folder = await installed({
     name,
     contents: packages,
-    async make(endpoint) {
-      const archives = join(endpoint, "archives");
+    async make(into) {
+      const archives = join(into, "archives");
       await mkdir(archives);
       await download(packages, archives);
       for (const file of await readdir(archives)) {
-        if (file.endsWith(".deb")) await must("dpkg", ["-x", join(archives, file), endpoint]);
+        if (file.endsWith(".deb")) await must("dpkg", ["-x", join(archives, file), into]);
       }
     },
   });

@@ -36,9 +36,9 @@ export async function pythonTools(name: string, packages: readonly string[]): Pr
   const folder = await installed({
     name,
     contents: [version, ...packages],
-    async make(endpoint) {
-      await must("python3", ["-m", "venv", endpoint]);
-      await must(join(endpoint, "bin", "python"), [
+    async make(into) {
+      await must("python3", ["-m", "venv", into]);
+      await must(join(into, "bin", "python"), [
         "-m",
         "pip",
         "install",

@@ -46,20 +46,20 @@ export async function quantise(request: QuantiseRequest): Promise<Quantised> {
   const folder = await installed({
     name: "int8",
     contents: [tools.folder, await digest(model), await digest(script), input, `${threshold}`],
-    async make(endpoint) {
-      const inputs = await request.inputs(endpoint);
+    async make(into) {
+      const inputs = await request.inputs(into);
       const plan = {
         model,
         input,
         threshold,
-        prepared: join(endpoint, "prepared.onnx"),
-        int8: join(endpoint, "model.onnx"),
+        prepared: join(into, "prepared.onnx"),
+        int8: join(into, "model.onnx"),
         calibration: inputs.filter((_, index) => index % 2 === 0),
         heldOut: inputs.filter((_, index) => index % 2 === 1),
       };
-      await writeFile(join(endpoint, "plan.json"), JSON.stringify(plan));
-      const printed = await must(tools.python, [script, join(endpoint, "plan.json")]);
-      await writeFile(join(endpoint, "agreement.json"), printed.trim().split("\n").at(-1) ?? "");
+      await writeFile(join(into, "plan.json"), JSON.stringify(plan));
+      const printed = await must(tools.python, [script, join(into, "plan.json")]);
+      await writeFile(join(into, "agreement.json"), printed.trim().split("\n").at(-1) ?? "");
     },
   });
   const { agreement } = JSON.parse(await readFile(join(folder, "agreement.json"), "utf8")) as {

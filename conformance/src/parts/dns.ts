@@ -36,7 +36,7 @@ function start({ path, env }: Program, folder: string, port: number): ChildProce
 
 async function configure(folder: string, text: string): Promise<void> {
   await writeFile(join(folder, "store.zone"), text);
-  const endpoint = (name: string): string => JSON.stringify(join(folder, name));
+  const quoted = (name: string): string => JSON.stringify(join(folder, name));
   await writeFile(
     join(folder, "nsd.conf"),
     [
@@ -46,9 +46,9 @@ async function configure(folder: string, text: string): Promise<void> {
       '  chroot: ""',
       '  database: ""',
       `  zonesdir: ${JSON.stringify(folder)}`,
-      `  pidfile: ${endpoint("nsd.pid")}`,
-      `  xfrdfile: ${endpoint("xfrd.state")}`,
-      `  zonelistfile: ${endpoint("zone.list")}`,
+      `  pidfile: ${quoted("nsd.pid")}`,
+      `  xfrdfile: ${quoted("xfrd.state")}`,
+      `  zonelistfile: ${quoted("zone.list")}`,
       "remote-control:",
       "  control-enable: no",
       "zone:",

@@ -9,7 +9,7 @@ import {
   freePort,
   type RunningPeer,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   startKserve,
   startMlserver,
   startServerProcess,
@@ -21,11 +21,11 @@ import { eachSelected, type Part, type PartContext } from "./part.ts";
 interface Kind {
   readonly name: string;
   readonly binary: boolean;
-  start(endpoint: ServerEndpoint): Promise<RunningPeer>;
+  start(setup: ServerSetup): Promise<RunningPeer>;
 }
 
 const kinds: readonly Kind[] = [
-  { name: "triton", binary: true, start: (endpoint) => startTriton(endpoint) },
+  { name: "triton", binary: true, start: (setup) => startTriton(setup) },
   { name: "kserve", binary: true, start: startKserve },
   { name: "mlserver", binary: false, start: startMlserver },
 ];

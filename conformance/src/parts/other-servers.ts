@@ -7,7 +7,7 @@ import { float32Tensor, float32View, type Inputs, type Offloader, openOffloader 
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   startGateway,
   startKserve,
   startLongshore,
@@ -20,11 +20,11 @@ import { eachSelected, type Part, type PartContext } from "./part.ts";
 interface Kind {
   readonly name: string;
   readonly wire: "oip" | "json";
-  start(endpoint: ServerEndpoint): Promise<RunningPeer>;
+  start(setup: ServerSetup): Promise<RunningPeer>;
 }
 
 const kinds: readonly Kind[] = [
-  { name: "triton", wire: "oip", start: (endpoint) => startTriton(endpoint, { metrics: true }) },
+  { name: "triton", wire: "oip", start: (setup) => startTriton(setup, { metrics: true }) },
   { name: "kserve", wire: "oip", start: startKserve },
   { name: "mlserver", wire: "json", start: startMlserver },
 ];

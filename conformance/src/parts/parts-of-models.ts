@@ -105,14 +105,14 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   const told = (name: string, good: boolean, detail: string): void =>
     context.told({ name, outcome: good ? "passed" : "failed", detail });
   const made = await make(folder);
-  const endpoint = join(folder, "triton");
-  await mkdir(endpoint);
+  const tritonFolder = join(folder, "triton");
+  await mkdir(tritonFolder);
   const spread = { copies: 1, threads: 1 };
   const triton: RunningPeer = await startTriton({
     models: made.models,
     cores: [0, 1],
     spread,
-    folder: endpoint,
+    folder: tritonFolder,
   });
   open.push(triton);
   const x = Float32Array.from({ length: inputSize }, (_, index) => Math.sin(index));

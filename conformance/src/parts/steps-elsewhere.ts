@@ -17,7 +17,7 @@ import {
   type RunningPeer,
   scripts,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   startKserve,
   startMlserver,
   startTriton,
@@ -60,12 +60,12 @@ const recogniser: ServedModel = {
 
 async function started(
   { folder, open }: Ground,
-  start: (endpoint: ServerEndpoint) => Promise<RunningPeer>,
+  start: (setup: ServerSetup) => Promise<RunningPeer>,
   ...models: readonly ServedModel[]
 ): Promise<RunningPeer> {
-  const endpoint = join(folder, `server-${open.length}`);
-  await mkdir(endpoint);
-  const peer = await start({ models, cores: [0, 1], spread: { copies: 1, threads: 1 }, folder: endpoint });
+  const own = join(folder, `server-${open.length}`);
+  await mkdir(own);
+  const peer = await start({ models, cores: [0, 1], spread: { copies: 1, threads: 1 }, folder: own });
   open.push(peer);
   return peer;
 }

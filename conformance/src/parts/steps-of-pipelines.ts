@@ -84,14 +84,14 @@ async function check(context: PartContext, folder: string, open: Open[]): Promis
   });
   const model = { file: detector, input: port("x", 3), output: port("sigmoid_0.tmp_0", 1), batch: 1 };
   const start = async (name: string): Promise<RunningPeer> => {
-    const endpoint = join(folder, name);
-    await mkdir(endpoint);
+    const own = join(folder, name);
+    await mkdir(own);
     const spread = { copies: 1, threads: 1 };
     const triton = await startTriton({
       models: [{ name: "text-map", ...model }],
       cores: [0, 1],
       spread,
-      folder: endpoint,
+      folder: own,
     });
     open.push(triton);
     return triton;

@@ -13,7 +13,7 @@ import { denseModel } from "../dense-models.ts";
 import {
   type RunningPeer,
   type ServedModel,
-  type ServerEndpoint,
+  type ServerSetup,
   startGateway,
   startMlserver,
   startTriton,
@@ -21,7 +21,7 @@ import {
 import { eachSelected, type Part, type PartContext } from "./part.ts";
 
 const kinds = [
-  { name: "triton", wire: "oip", start: (endpoint: ServerEndpoint) => startTriton(endpoint) },
+  { name: "triton", wire: "oip", start: (setup: ServerSetup) => startTriton(setup) },
   { name: "mlserver", wire: "json", start: startMlserver },
 ] as const;
 

@@ -9,6 +9,6 @@ export { buildOwnImage, ownImage } from "./own-image.ts";
 export { type PickedEnvoy, startPickedEnvoy, startPicker } from "./pick.ts";
 export { openPodman, type Podman, podmanError, restricted } from "./podman.ts";
 export { freePort, type ServerProcess, startServerProcess, usageOf } from "./process.ts";
-export type { RunningPeer, ServedModel, ServerEndpoint, Spread } from "./served-model.ts";
+export type { RunningPeer, ServedModel, ServerSetup, Spread } from "./served-model.ts";
 export { scripts, startTriton, startTritonPython, type TritonOptions } from "./triton.ts";
 export { type ReportingServer, startReporting } from "./reporting.ts";

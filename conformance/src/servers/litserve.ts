@@ -1,15 +1,15 @@
 import { join } from "node:path";
 import { litserve } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
+import type { RunningPeer, ServerSetup } from "./served-model.ts";
 import { scripts } from "./triton.ts";
 
-/** Starts LitServe for the first model of the endpoint: it serves one. */
-export async function startLitserve(endpoint: ServerEndpoint): Promise<RunningPeer> {
+/** Starts LitServe for the first model of the setup: it serves one. */
+export async function startLitserve(setup: ServerSetup): Promise<RunningPeer> {
   const tools = await litserve();
-  const [model] = endpoint.models;
+  const [model] = setup.models;
   if (!model) throw new Error("LitServe needs a model");
-  const { copies, threads } = endpoint.spread;
+  const { copies, threads } = setup.spread;
   const http = await freePort();
   const told = {
     file: model.file,
@@ -28,8 +28,8 @@ export async function startLitserve(endpoint: ServerEndpoint): Promise<RunningPe
       `--workers=${copies}`,
       `--model=${JSON.stringify(told)}`,
     ],
-    cwd: endpoint.folder,
-    cores: endpoint.cores,
+    cwd: setup.folder,
+    cores: setup.cores,
     readyUrl: `http://127.0.0.1:${http}/health`,
   });
   return {

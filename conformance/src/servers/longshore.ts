@@ -2,7 +2,7 @@ import { cp, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
+import type { RunningPeer, ServerSetup } from "./served-model.ts";
 
 /** The built command of this repository. */
 export const command: string = join(
@@ -87,19 +87,19 @@ export async function startGateway(options: {
   };
 }
 
-/** Writes a repository of the endpoint's models for our server, and starts it. */
-export async function startLongshore(endpoint: ServerEndpoint): Promise<RunningPeer> {
-  for (const { name, file, batch } of endpoint.models) {
-    const version = join(endpoint.folder, name, "1");
+/** Writes a repository of the setup's models for our server, and starts it. */
+export async function startLongshore(setup: ServerSetup): Promise<RunningPeer> {
+  for (const { name, file, batch } of setup.models) {
+    const version = join(setup.folder, name, "1");
     await mkdir(version, { recursive: true });
     await cp(file, join(version, "model.onnx"));
     const lines = [`name: ${name}`, ...(batch > 1 ? [`batching: { maxBatchSize: ${batch} }`] : [])];
-    await writeFile(join(endpoint.folder, name, "model.yaml"), `${lines.join("\n")}\n`);
+    await writeFile(join(setup.folder, name, "model.yaml"), `${lines.join("\n")}\n`);
   }
-  const { copies, threads } = endpoint.spread;
+  const { copies, threads } = setup.spread;
   const own = await startOwn({
-    repository: endpoint.folder,
-    cores: endpoint.cores,
+    repository: setup.folder,
+    cores: setup.cores,
     args: ["--workers", `${copies}`],
   });
   return { ...own, settings: `${copies} worker(s) x ${threads} thread(s)` };

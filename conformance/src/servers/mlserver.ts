@@ -2,16 +2,16 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { mlserver } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServerEndpoint } from "./served-model.ts";
+import type { RunningPeer, ServerSetup } from "./served-model.ts";
 import { scripts } from "./triton.ts";
 
 /** Starts MLServer. With one copy the model runs in the server's own process, which is its fastest on one core. */
-export async function startMlserver(endpoint: ServerEndpoint): Promise<RunningPeer> {
+export async function startMlserver(setup: ServerSetup): Promise<RunningPeer> {
   const tools = await mlserver();
-  const { copies, threads } = endpoint.spread;
+  const { copies, threads } = setup.spread;
   const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
   await writeFile(
-    join(endpoint.folder, "settings.json"),
+    join(setup.folder, "settings.json"),
     JSON.stringify({
       host: "127.0.0.1",
       http_port: http,
@@ -22,8 +22,8 @@ export async function startMlserver(endpoint: ServerEndpoint): Promise<RunningPe
       grpc_max_message_length: 1 << 30,
     }),
   );
-  for (const { name, version = "1", file, batch } of endpoint.models) {
-    const folder = join(endpoint.folder, version === "1" ? name : `${name}-${version}`);
+  for (const { name, version = "1", file, batch } of setup.models) {
+    const folder = join(setup.folder, version === "1" ? name : `${name}-${version}`);
     await mkdir(folder, { recursive: true });
     await writeFile(
       join(folder, "model-settings.json"),
@@ -37,12 +37,12 @@ export async function startMlserver(endpoint: ServerEndpoint): Promise<RunningPe
   }
   const started = await startServerProcess({
     command: tools.program("mlserver"),
-    args: ["start", endpoint.folder],
+    args: ["start", setup.folder],
     env: { PYTHONPATH: scripts },
-    cwd: endpoint.folder,
-    cores: endpoint.cores,
+    cwd: setup.folder,
+    cores: setup.cores,
     // The server itself is ready, too, when no model could be loaded.
-    readyUrl: `http://127.0.0.1:${http}/v2/models/${endpoint.models.at(-1)?.name}/ready`,
+    readyUrl: `http://127.0.0.1:${http}/v2/models/${setup.models.at(-1)?.name}/ready`,
     // Each of its workers imports everything again, which takes most of a minute beside other work.
   });
   return {

@@ -22,7 +22,7 @@ export interface Spread {
 }
 
 /** The start parameters of a server. */
-export interface ServerEndpoint {
+export interface ServerSetup {
   readonly models: readonly ServedModel[];
   /** Cores that all of its threads and processes are held to. */
   readonly cores: readonly number[];

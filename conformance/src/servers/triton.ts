@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type PythonTools, tritonServer } from "../install/index.ts";
 import { freePort, startServerProcess } from "./process.ts";
-import type { RunningPeer, ServedModel, ServerEndpoint, Spread } from "./served-model.ts";
+import type { RunningPeer, ServedModel, ServerSetup, Spread } from "./served-model.ts";
 
 /** Where scripts for other people's servers lie. */
 export const scripts: string = fileURLToPath(new URL("../../python/servers", import.meta.url));
@@ -52,16 +52,16 @@ function configuration(
 
 /** The wheel keeps the stub that runs Python apart from the backend, one for each version of Python. */
 async function pythonBackend(tools: PythonTools): Promise<string> {
-  const endpoint = join(tools.folder, "backends");
+  const backends = join(tools.folder, "backends");
   const bundle = join(tools.packages, "pytriton", "tritonserver");
   const version = /python(3\.\d+)/.exec(tools.packages)?.[1] ?? "";
-  if (!existsSync(join(endpoint, "python", "triton_python_backend_stub"))) {
-    await mkdir(endpoint, { recursive: true });
-    await cp(join(bundle, "backends"), endpoint, { recursive: true });
+  if (!existsSync(join(backends, "python", "triton_python_backend_stub"))) {
+    await mkdir(backends, { recursive: true });
+    await cp(join(bundle, "backends"), backends, { recursive: true });
     const stub = "triton_python_backend_stub";
-    await cp(join(bundle, "python_backend_stubs", version, stub), join(endpoint, "python", stub));
+    await cp(join(bundle, "python_backend_stubs", version, stub), join(backends, "python", stub));
   }
-  return endpoint;
+  return backends;
 }
 
 /** Which of Triton's backends runs the models: its own wheel's Python backend, or an ONNX Runtime backend from a folder. */
@@ -75,30 +75,27 @@ export interface TritonOptions {
 }
 
 /** Starts Triton 2.51. */
-export async function startTriton(
-  endpoint: ServerEndpoint,
-  options: TritonOptions = {},
-): Promise<RunningPeer> {
+export async function startTriton(setup: ServerSetup, options: TritonOptions = {}): Promise<RunningPeer> {
   const tools = await tritonServer();
   const backend = options.onnxBackends === undefined ? "python" : "onnxruntime";
   const backends = options.onnxBackends ?? (await pythonBackend(tools));
-  for (const model of endpoint.models) {
-    const version = join(endpoint.folder, model.name, versionOf(model));
-    const versions = endpoint.models.filter(({ name }) => name === model.name);
+  for (const model of setup.models) {
+    const version = join(setup.folder, model.name, versionOf(model));
+    const versions = setup.models.filter(({ name }) => name === model.name);
     await mkdir(version, { recursive: true });
     await writeFile(
-      join(endpoint.folder, model.name, "config.pbtxt"),
-      configuration(model, backend, endpoint.spread, options.queueTimeoutMs, versions),
+      join(setup.folder, model.name, "config.pbtxt"),
+      configuration(model, backend, setup.spread, options.queueTimeoutMs, versions),
     );
     if (backend === "python") await cp(join(scripts, "triton_model.py"), join(version, "model.py"));
     else await cp(model.file, join(version, "model.onnx"));
   }
-  const started = await startTritonOn(endpoint.folder, backends, endpoint.cores, options);
-  const { copies, threads } = endpoint.spread;
+  const started = await startTritonOn(setup.folder, backends, setup.cores, options);
+  const { copies, threads } = setup.spread;
   return {
     ...started,
     name: backend === "python" ? "triton-python" : "triton-ort",
-    settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${endpoint.models.map(({ batch }) => batch).join("/")}`,
+    settings: `${copies} instance(s) x ${threads} thread(s), batches up to ${setup.models.map(({ batch }) => batch).join("/")}`,
   };
 }
 

@@ -16,7 +16,7 @@ import {
 } from "@longshore/core";
 import { certain } from "@longshore/core/internal";
 
-/** An endpoint that the tests' doubles have unless they say otherwise. */
+/** The endpoint information of the doubles of tests by default. */
 export const doubleInfo: EndpointInfo = {
   id: "double",
   tier: "edge",

@@ -32,13 +32,13 @@ const timed = (runMs: number): MemoryModels[string] =>
   oneStage([x], [{ ...x, name: "y" }], runMs, (feeds) => new Map([["y", { ...feeds.get("x")! }]]));
 const models: MemoryModels = { slow: timed(100), fast: timed(10), rough: timed(1) };
 
-interface Place {
+interface World {
   readonly clock: ManualClock;
   readonly engine: Engine;
   readonly runtime: MemoryRuntime;
 }
 
-function place(limits: Partial<EngineLimits> = {}): Place {
+function world(limits: Partial<EngineLimits> = {}): World {
   const clock = manualClock();
   const runtime = memoryRuntime({ models, clock });
   const store = memoryStore({
@@ -63,13 +63,13 @@ const segment: Segment = {
   from: startCut,
   to: endCut,
 };
-const within = ({ clock }: Place, ms: number, change: Partial<Call> = {}): Call => ({
+const within = ({ clock }: World, ms: number, change: Partial<Call> = {}): Call => ({
   ...base,
   deadlineMs: clock.nowMs() + ms,
   ...change,
 });
 const ask = (
-  { engine }: Place,
+  { engine }: World,
   call: Call,
   change: {
     readonly leastAgreementRatio?: number;
@@ -81,7 +81,7 @@ const ask = (
   const inputs = tensorsOf(float32Tensor("x", [1, 2], Float32Array.of(1, 2)));
   return engine.infer({ segment: { ...segment, variant }, inputs, codecs: {}, ...rest }, call);
 };
-const admit = ({ engine }: Place, call: Call, least?: number): Disposable | string => {
+const admit = ({ engine }: World, call: Call, least?: number): Disposable | string => {
   try {
     return engine.capabilities?.admit?.(segment, call, least) ?? "no early admission";
   } catch (error) {
@@ -90,8 +90,8 @@ const admit = ({ engine }: Place, call: Call, least?: number): Disposable | stri
 };
 
 /** An engine that knows how long each variant takes. */
-async function learned(): Promise<Place> {
-  const here = place();
+async function learned(): Promise<World> {
+  const here = world();
   for (const variant of ["exact", "near", "rough"]) {
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base, { variant }));
   }
@@ -100,7 +100,7 @@ async function learned(): Promise<Place> {
 
 describe("admission from headers", () => {
   it("admits requests while it knows nothing, and refuses by learned times before any input is there", async () => {
-    expect(admit(place(), base)).toMatchObject({});
+    expect(admit(world(), base)).toMatchObject({});
     const here = await learned();
     expect(admit(here, within(here, 50))).toBe("rejected");
     expect(admit(here, within(here, 150))).not.toBe("rejected");
@@ -169,7 +169,7 @@ describe("admission from headers", () => {
   });
 
   it("takes back capacity reserved for inputs that do not come, when other requests want it", async () => {
-    const here = place({ maxQueued: 1 });
+    const here = world({ maxQueued: 1 });
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
     const kept = [admit(here, base), admit(here, base)];
     expect(kept).not.toContain("queue-full");
@@ -179,7 +179,7 @@ describe("admission from headers", () => {
   });
 
   it("keeps no model from going for inputs that do not come, and judges them again when they do", async () => {
-    const here = place();
+    const here = world();
     const { clock, engine } = here;
     for (let run = 0; run < 3; run++) await clock.finish(ask(here, base));
     using pass = admit(here, base) as Disposable;
@@ -228,7 +228,7 @@ describe("a cheaper variant before shedding", () => {
   });
 
   it("loads variants that might have helped for the next request", async () => {
-    const here = place();
+    const here = world();
     for (let run = 0; run < 3; run++) await here.clock.finish(ask(here, base));
     const first = ask(here, within(here, 50), { leastAgreementRatio: 0.95 });
     await expect(here.clock.finish(first)).rejects.toMatchObject({ reason: "rejected" });

@@ -906,7 +906,7 @@ describe("a graph that nothing is written of", () => {
     const [asWritten, completed] = [await described({}), await described({ defaultMaxBatchSize: 4 })];
     expect(most(asWritten)).toMatchObject([0, 0, 1, 0].map((maxBatchSize) => ({ maxBatchSize })));
     expect(most(completed)).toMatchObject([4, 0, 1, 0].map((maxBatchSize) => ({ maxBatchSize })));
-    // Places that differ in it serve the same content.
+    // Endpoints that differ in it serve the same content.
     expect(completed.map(({ digest }) => digest)).toEqual(asWritten.map(({ digest }) => digest));
   });
 

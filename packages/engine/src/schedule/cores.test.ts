@@ -10,7 +10,7 @@ const base = housekeepingCall("test");
 const port = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
 
 /** Graphs by name with the time of a run of each, on this many cores; instances where there are more than one. */
-async function place(runMs: Readonly<Record<string, number>>, cores = 1, instances = 1) {
+async function world(runMs: Readonly<Record<string, number>>, cores = 1, instances = 1) {
   const clock = manualClock();
   const models = Object.fromEntries(
     Object.entries(runMs).map(([name, ms]) => [
@@ -56,26 +56,26 @@ async function place(runMs: Readonly<Record<string, number>>, cores = 1, instanc
 
 describe("graphs that share cores", () => {
   it("run one after another on one core, in any order of arrival before", async () => {
-    const { clock, ask } = await place({ a: 10, b: 10, c: 10 });
+    const { clock, ask } = await world({ a: 10, b: 10, c: 10 });
     const all = ["a", "b", "c", "a", "b"].map((name) => ask(name));
     const done = await clock.finish(Promise.all(all));
     expect(done.map(({ endMs }) => endMs)).toEqual([10, 20, 30, 40, 50]);
   });
 
   it("run at once on as many cores as there are", async () => {
-    const { clock, ask } = await place({ a: 10, b: 10, c: 10 }, 2);
+    const { clock, ask } = await world({ a: 10, b: 10, c: 10 }, 2);
     const done = await clock.finish(Promise.all(["a", "b", "c"].map((name) => ask(name))));
     expect(done.map(({ endMs }) => endMs)).toEqual([10, 10, 20]);
   });
 
   it("have as many runs under way as the configured instances", async () => {
-    const { clock, ask } = await place({ a: 10, b: 10 }, 1, 3);
+    const { clock, ask } = await world({ a: 10, b: 10 }, 1, 3);
     const done = await clock.finish(Promise.all(["a", "a", "a", "b"].map((name) => ask(name))));
     expect(done.map(({ endMs }) => endMs)).toEqual([10, 10, 10, 20]);
   });
 
   it("let the earliest deadline run first, in any graph, and the more urgent class before it", async () => {
-    const { clock, ask } = await place({ a: 10, b: 10, c: 10, d: 10 });
+    const { clock, ask } = await world({ a: 10, b: 10, c: 10, d: 10 });
     const order: string[] = [];
     const asked = [
       ask("a"),
@@ -89,7 +89,7 @@ describe("graphs that share cores", () => {
   });
 
   it("serve a tenant of one graph beside another's flood of another graph", async () => {
-    const { clock, ask, warm } = await place({ a: 10, b: 10 });
+    const { clock, ask, warm } = await world({ a: 10, b: 10 });
     await warm();
     const startMs = clock.nowMs();
     const flood = Array.from({ length: 40 }, () => ask("a", { tenant: "heavy" }));
@@ -102,7 +102,7 @@ describe("graphs that share cores", () => {
   });
 
   it("let a short run go beside a long one, one at a time", async () => {
-    const { clock, ask, warm } = await place({ long: 400, short: 5, other: 5 });
+    const { clock, ask, warm } = await world({ long: 400, short: 5, other: 5 });
     await warm();
     const startMs = clock.nowMs();
     const long = ask("long");
@@ -113,7 +113,7 @@ describe("graphs that share cores", () => {
   });
 
   it("do not wait for ever for a run that takes far longer than it should", async () => {
-    const { clock, ask } = await place({ stuck: 1e6, other: 10 });
+    const { clock, ask } = await world({ stuck: 1e6, other: 10 });
     const stuck = ask("stuck");
     await settle();
     const done = await clock.finish(Promise.all([ask("other"), ask("other")]));
@@ -122,7 +122,7 @@ describe("graphs that share cores", () => {
   });
 
   it("do not wait longer because others that may take long were under way before", async () => {
-    const { clock, ask } = await place({ one: 1000, two: 1000, stuck: 1e6, away: 1e6, other: 10 }, 2);
+    const { clock, ask } = await world({ one: 1000, two: 1000, stuck: 1e6, away: 1e6, other: 10 }, 2);
     for (let run = 0; run < 4; run++) {
       await clock.finish(ask("one"));
       await clock.finish(ask("two"));
@@ -135,7 +135,7 @@ describe("graphs that share cores", () => {
   });
 
   it("forecast the waiting work of other graphs: all of their own tenant's, their share of other tenants'", async () => {
-    const { clock, ask, warm, scheduler } = await place({ a: 10, b: 10 });
+    const { clock, ask, warm, scheduler } = await world({ a: 10, b: 10 });
     await warm();
     const asker = { deadlineMs: Infinity, tenant: base.tenant };
     expect(scheduler("b").expected(1, asker).waitMs).toBe(0);
@@ -149,7 +149,7 @@ describe("graphs that share cores", () => {
   });
 
   it("go on when one of them is unloaded while it waits, or its request is given up", async () => {
-    const { clock, ask, scheduler } = await place({ a: 10, b: 10, c: 10 });
+    const { clock, ask, scheduler } = await world({ a: 10, b: 10, c: 10 });
     const controller = new AbortController();
     const a = ask("a");
     const b = ask("b", { abort: controller.signal });

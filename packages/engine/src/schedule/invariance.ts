@@ -73,17 +73,17 @@ async function compare(
 ): Promise<InvarianceResult> {
   let worstRatio = 0;
   // First, last and in the middle of a batch.
-  for (const place of new Set([0, rows - 1, rows >> 1])) {
+  for (const position of new Set([0, rows - 1, rows >> 1])) {
     const members: Tensors[] = [];
     for (let index = 0; index < rows; index++) {
       const loud = loudness[index % loudness.length] ?? 1;
-      members.push(index === place ? row : (randomRow(session.inputs, size, loud, random) ?? row));
+      members.push(index === position ? row : (randomRow(session.inputs, size, loud, random) ?? row));
     }
     const outputs = await session.run(joinFeeds(members), [], call);
     const own = splitOutputs(
       outputs,
       Array.from({ length: rows }, () => 1),
-    )?.[place];
+    )?.[position];
     if (!own)
       return { passed: false, worstRatio: Infinity, problem: "an output does not follow the batch axis" };
     for (const [name, tensor] of alone) worstRatio = Math.max(worstRatio, difference(tensor, own.get(name)));

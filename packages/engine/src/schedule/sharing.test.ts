@@ -50,14 +50,14 @@ function doubler(runMs: (rows: number) => number, scaled = false): MemoryModel {
   );
 }
 
-interface Place {
+interface World {
   readonly clock: ManualClock;
   readonly scheduler: Scheduler;
   readonly runtime: MemoryRuntime;
   readonly events: LongshoreEvent[];
 }
 
-async function place(
+async function world(
   runMs: (rows: number) => number,
   batching: Batching = { maxBatchSize: 0 },
   options: {
@@ -66,7 +66,7 @@ async function place(
     readonly instances?: number;
     readonly scaled?: boolean;
   } = {},
-): Promise<Place> {
+): Promise<World> {
   const clock = manualClock();
   const events: LongshoreEvent[] = [];
   const runtime = memoryRuntime({ models: { m: doubler(runMs, options.scaled) }, clock });
@@ -100,7 +100,7 @@ const reasonOf = (outcome: Promise<unknown>): Promise<string> =>
 describe("fairness between tenants", () => {
   /** Device time of each tenant while all of them always have requests waiting. */
   async function shares(
-    { clock, scheduler }: Place,
+    { clock, scheduler }: World,
     backlog: Readonly<Record<string, () => number>>,
     untilMs: number,
   ): Promise<Record<string, number>> {
@@ -123,14 +123,14 @@ describe("fairness between tenants", () => {
   }
 
   it("gives backlogged tenants the same device time, however many requests one of them sends", async () => {
-    const served = await shares(await place(() => 7), { greedy: () => 1, modest: () => 1 }, 10_000);
+    const served = await shares(await world(() => 7), { greedy: () => 1, modest: () => 1 }, 10_000);
     expect((served["greedy"] ?? 0) / (served["modest"] ?? 0)).toBeCloseTo(1, 1);
   });
 
   it("counts device time and not requests: a tenant with long runs gets fewer of them", async () => {
     const slow = (rows: number): number => (rows === 1 ? 2 : 20);
     const served = await shares(
-      await place(slow, { maxBatchSize: 1 }),
+      await world(slow, { maxBatchSize: 1 }),
       { short: () => 1, long: () => 3 },
       20_000,
     );
@@ -148,7 +148,7 @@ describe("fairness between tenants", () => {
         fc.constantFrom(0, 4),
         async (first, second, runMs, instances, maxBatchSize) => {
           const weights: Record<string, number> = { a: first, b: second };
-          const here = await place(
+          const here = await world(
             (rows) => runMs + rows / 2,
             { maxBatchSize },
             {
@@ -167,7 +167,7 @@ describe("fairness between tenants", () => {
   });
 
   it("lets a tenant save up a burst of a few runs, and no more", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     for (let run = 0; run < 100; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("busy")));
     const served: string[] = [];
     const send = (tenant: string): Promise<unknown> =>
@@ -186,7 +186,7 @@ describe("fairness between tenants", () => {
   });
 
   it("gives a flood no saved credit: it waits for a tenant that takes less than its share", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     for (let run = 0; run < 100; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
     const flood = Array.from({ length: 60 }, () => scheduler.run(feeds(1), ["y"], of("flood")));
     for (let burst = 0; burst < 5; burst++) {
@@ -200,7 +200,7 @@ describe("fairness between tenants", () => {
   });
 
   it("nor one of which most is refused: that counts as if it had been served", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     const once = async (tenant: string): Promise<void> => {
       await clock.finish(scheduler.run(feeds(1), ["y"], of(tenant)));
       await clock.advance(20);
@@ -215,8 +215,8 @@ describe("fairness between tenants", () => {
       const call = of("flood", { deadlineMs: clock.nowMs() + 100 });
       try {
         const demands = [{ scheduler, runs: 1 }];
-        using places = admit({ demands, otherMs: 0, slackMs: 0 }, call, clock.nowMs(), random);
-        await scheduler.run(feeds(1), ["y"], call, places.ticket(scheduler));
+        using granted = admit({ demands, otherMs: 0, slackMs: 0 }, call, clock.nowMs(), random);
+        await scheduler.run(feeds(1), ["y"], call, granted.ticket(scheduler));
       } catch (thrown) {
         if ((thrown as LongshoreError).reason === "rejected") refused++;
       }
@@ -239,7 +239,7 @@ describe("fairness between tenants", () => {
   });
 
   it("counts a lone tenant's unused time as saved, against later tenants", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     for (let run = 0; run < 100; run++) {
       await clock.finish(scheduler.run(feeds(1), ["y"], of("light")));
       await clock.advance(20);
@@ -255,7 +255,7 @@ describe("fairness between tenants", () => {
   });
 
   it("makes a tenant that holds the whole queue give up one entry to a tenant without any", async () => {
-    const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0 }, { maxQueued: 3 });
+    const { clock, scheduler } = await world(() => 10, { maxBatchSize: 0 }, { maxQueued: 3 });
     const request = async (tenant: string): Promise<string> => {
       using ticket = scheduler.admit(1, of(tenant));
       return await reasonOf(scheduler.run(feeds(1), ["y"], of(tenant), ticket));
@@ -272,7 +272,7 @@ describe("fairness between tenants", () => {
   });
 
   it("forecasts for a modest tenant only the work served before it", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     for (let run = 0; run < 3; run++) await clock.finish(scheduler.run(feeds(1), ["y"], of("greedy")));
     const all = Array.from({ length: 11 }, () => scheduler.run(feeds(1), ["y"], of("greedy")));
     expect(scheduler.expected(1, of("greedy")).waitMs).toBe(110);
@@ -286,7 +286,7 @@ describe("classes and timeouts", () => {
   const policy = { timeoutAction: "reject", timeoutMs: 0, mayShorten: true, maxQueued: 0 } as const;
 
   it("serves the lowest class first, the earliest deadline in it, and unknown classes as the default", async () => {
-    const { clock, scheduler } = await place(() => 10, {
+    const { clock, scheduler } = await world(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 3, defaultLevel: 2, policies: {} },
     });
@@ -310,7 +310,7 @@ describe("classes and timeouts", () => {
   });
 
   it("does not let one tenant's urgent class go before other tenants", async () => {
-    const { clock, scheduler } = await place(() => 10, {
+    const { clock, scheduler } = await world(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 2, defaultLevel: 2, policies: {} },
     });
@@ -324,7 +324,7 @@ describe("classes and timeouts", () => {
   });
 
   it("refuses after the longest wait, at that moment and not when a run ends", async () => {
-    const { clock, scheduler } = await place(() => 2000, {
+    const { clock, scheduler } = await world(() => 2000, {
       maxBatchSize: 0,
       queue: { ...policy, timeoutMs: 500 },
     });
@@ -347,7 +347,7 @@ describe("classes and timeouts", () => {
       [true, 900, 500],
       [false, 100, 500],
     ] as const) {
-      const { clock, scheduler } = await place(() => 1000, {
+      const { clock, scheduler } = await world(() => 1000, {
         maxBatchSize: 0,
         queue: { ...policy, timeoutMs: 500, mayShorten },
       });
@@ -361,7 +361,7 @@ describe("classes and timeouts", () => {
   });
 
   it("serves requests that waited too long after the others, if the policy says so", async () => {
-    const { clock, scheduler } = await place(() => 100, {
+    const { clock, scheduler } = await world(() => 100, {
       maxBatchSize: 0,
       queue: { ...policy, timeoutAction: "delay", timeoutMs: 50 },
     });
@@ -376,7 +376,7 @@ describe("classes and timeouts", () => {
   });
 
   it("refuses requests above the limit of their class", async () => {
-    const { clock, scheduler } = await place(() => 10, {
+    const { clock, scheduler } = await world(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 2, defaultLevel: 2, policies: { 1: { ...policy, maxQueued: 1 } } },
     });
@@ -387,7 +387,7 @@ describe("classes and timeouts", () => {
   });
 
   it("refuses a request of a full class, though it was admitted before its class was known", async () => {
-    const { clock, scheduler } = await place(() => 10, {
+    const { clock, scheduler } = await world(() => 10, {
       maxBatchSize: 0,
       priorities: { levels: 2, defaultLevel: 2, policies: { 1: { ...policy, maxQueued: 1 } } },
     });
@@ -400,7 +400,7 @@ describe("classes and timeouts", () => {
   });
 
   it("holds the limit of the default class for requests that were let in together before their bodies came", async () => {
-    const { clock, scheduler } = await place(() => 10, {
+    const { clock, scheduler } = await world(() => 10, {
       maxBatchSize: 0,
       queue: { ...policy, maxQueued: 1 },
     });
@@ -416,7 +416,7 @@ describe("classes and timeouts", () => {
   });
 
   it("lets answers out in the order in which requests came, where the model wants that", async () => {
-    const { clock, scheduler } = await place(() => 10, { maxBatchSize: 0, preserveOrdering: true });
+    const { clock, scheduler } = await world(() => 10, { maxBatchSize: 0, preserveOrdering: true });
     const left: number[] = [];
     const all = [900, 800, 100].map((deadlineMs, index) =>
       scheduler.run(feeds(index), ["y"], of("t", { deadlineMs })).then(({ outputs }) => {
@@ -430,26 +430,26 @@ describe("classes and timeouts", () => {
 });
 
 describe("which rows share a run", () => {
-  const run = ({ scheduler }: Place, tenant: string): Promise<unknown> =>
+  const run = ({ scheduler }: World, tenant: string): Promise<unknown> =>
     scheduler.run(feeds(3), ["y"], of(tenant));
-  const pair = async (here: Place): Promise<readonly string[]> => {
+  const pair = async (here: World): Promise<readonly string[]> => {
     const before = here.runtime.runs.length;
     await here.clock.finish(Promise.all(["a", "a", "a", "b"].map((tenant) => run(here, tenant))));
     return here.runtime.runs.slice(before);
   };
 
   it("joins one tenant's requests by default, none under `exclusive`, all under `shared`", async () => {
-    expect(await pair(await place(() => 10, { maxBatchSize: 8 }))).toEqual(["m 1", "m 1", "m 2"]);
-    expect(await pair(await place(() => 10, { maxBatchSize: 8, isolation: "exclusive" }))).toEqual(
+    expect(await pair(await world(() => 10, { maxBatchSize: 8 }))).toEqual(["m 1", "m 1", "m 2"]);
+    expect(await pair(await world(() => 10, { maxBatchSize: 8, isolation: "exclusive" }))).toEqual(
       Array.from({ length: 4 }, () => "m 1"),
     );
-    const shared = await place(() => 10, { maxBatchSize: 8, isolation: "shared" });
+    const shared = await world(() => 10, { maxBatchSize: 8, isolation: "shared" });
     expect(shared.scheduler.isolation).toBe("shared");
     expect(await pair(shared)).toEqual(["m 1", "m 3"]);
   });
 
   it("gives `shared` only to a graph whose answers do not depend on the rows beside", async () => {
-    const here = await place(() => 10, { maxBatchSize: 8, isolation: "shared" }, { scaled: true });
+    const here = await world(() => 10, { maxBatchSize: 8, isolation: "shared" }, { scaled: true });
     expect(here.scheduler.isolation).toBe("tenant");
     expect(here.events.find(({ kind }) => kind === "invariance-tested")).toMatchObject({
       passed: false,
@@ -460,7 +460,7 @@ describe("which rows share a run", () => {
 });
 
 describe("admission", () => {
-  const ask = ({ clock, scheduler }: Place, deadlineMs: number, slackMs = 0): string => {
+  const ask = ({ clock, scheduler }: World, deadlineMs: number, slackMs = 0): string => {
     try {
       admit(
         { demands: [{ scheduler, runs: 1 }], otherMs: 0, slackMs },
@@ -475,7 +475,7 @@ describe("admission", () => {
   };
 
   it("refuses at once a request that cannot be done in time, by run times and waiting work", async () => {
-    const here = await place(() => 10);
+    const here = await world(() => 10);
     const { clock, scheduler } = here;
     for (let seen = 0; seen < 3; seen++) await clock.finish(scheduler.run(feeds(1), ["y"], of("t")));
     expect([ask(here, 9), ask(here, 11)]).toEqual(["rejected", "granted"]);
@@ -487,7 +487,7 @@ describe("admission", () => {
   });
 
   it("refuses nothing by few or old figures while the queue is empty: one request has to try", async () => {
-    const here = await place(() => 10);
+    const here = await world(() => 10);
     const { clock, scheduler } = here;
     await clock.finish(scheduler.run(feeds(1), ["y"], of("t")));
     expect(ask(here, 5)).toBe("granted");
@@ -498,7 +498,7 @@ describe("admission", () => {
   });
 
   it("counts the expected work of other tenants that is served first, as lately, and no more", async () => {
-    const { clock, scheduler } = await place(() => 10);
+    const { clock, scheduler } = await world(() => 10);
     const all: Promise<unknown>[] = [];
     const send = (tenant: string): void => void all.push(scheduler.run(feeds(1), ["y"], of(tenant)));
     const waitOf = (tenant: string): number => scheduler.expected(1, of(tenant)).waitMs;
@@ -535,7 +535,7 @@ describe("admission", () => {
   });
 
   it("counts on shared runs: eight that wait are one run away", async () => {
-    const here = await place((rows) => 10 + rows, { maxBatchSize: 8 });
+    const here = await world((rows) => 10 + rows, { maxBatchSize: 8 });
     const { clock, scheduler } = here;
     for (let round = 0; round < 4; round++) {
       await clock.finish(

@@ -18,7 +18,7 @@ import { declaredType, tensorType, type ValueType } from "./type.ts";
  *
  * Why it is needed: files rarely say the types of inner values, yet the tail of a split must declare its inputs (a runtime
  * refuses inputs without element type, and cannot tell an unknown rank from a scalar). The alternative, asking a runtime, needs
- * one at the endpoint that cuts and one session for each cut.
+ * one where the graph is cut, and one session for each cut.
  *
  * Invariant: every inferred fact is true for every input that fits the declared inputs. A size that is not certain is -1, a
  * rank that is not certain makes the shape undefined, a type that is not certain makes the value unknown.

@@ -20,7 +20,7 @@ export interface MessageTensor {
   readonly shape: readonly number[];
   readonly parameters: Parameters;
   readonly shared?: SharedPart;
-  /** Endpoints of `InferTensorContents` in the message; several are one, as protobuf merges them. */
+  /** Byte ranges of `InferTensorContents` in the message; several are one, as protobuf merges them. */
   readonly contents: readonly { readonly from: number; readonly to: number }[];
 }
 

@@ -25,7 +25,7 @@ export interface AxisWords {
   readonly y?: string;
   readonly logarithmicX?: boolean;
   readonly logarithmicY?: boolean;
-  /** A reference line, such as a deadline: across at a height (or down at an endpoint, in a distribution). */
+  /** A reference line, such as a deadline: across at a height (or down at a value, in a distribution). */
   readonly mark?: { readonly at: number; readonly name: string };
 }
 
@@ -278,10 +278,10 @@ function markDown(frame: Frame, x: AxisScale, words: AxisWords): string {
   const { at, name } = words.mark;
   const atPx = px(x.at(at));
   const fits = Number(atPx) + 4 + letterPx * name.length <= frame.width;
-  const endpoint = fits ? `x="${px(Number(atPx) + 4)}"` : `text-anchor="end" x="${px(Number(atPx) - 4)}"`;
+  const position = fits ? `x="${px(Number(atPx) + 4)}"` : `text-anchor="end" x="${px(Number(atPx) - 4)}"`;
   return (
     `<line class="mark" x1="${atPx}" x2="${atPx}" y1="${frame.top}" y2="${frame.height - frame.bottom}"/>` +
-    `<text class="mark-name" ${endpoint} y="${frame.height - frame.bottom - 4}">${escapeText(name)}</text>`
+    `<text class="mark-name" ${position} y="${frame.height - frame.bottom - 4}">${escapeText(name)}</text>`
   );
 }
 

@@ -94,15 +94,15 @@ describe("plots", () => {
       [0, 1],
       [10, 2],
     ] as const;
-    const endpointOf = (html: string): string | undefined => /class="mark-name" ([^>]*)>/.exec(html)?.[1];
+    const positionOf = (html: string): string | undefined => /class="mark-name" ([^>]*)>/.exec(html)?.[1];
     const down = (at: number): string | undefined =>
-      endpointOf(cdfPlot([{ name: "a", values: [0, 10] }], { x: "ms", mark: { at, name: "deadline" } }).html);
+      positionOf(cdfPlot([{ name: "a", values: [0, 10] }], { x: "ms", mark: { at, name: "deadline" } }).html);
     expect(down(1)).not.toContain("end");
     expect(down(10)).toContain("end");
     const across = (at: number): number =>
       Number(
         /y="([\d.]+)"/.exec(
-          endpointOf(
+          positionOf(
             timelinePlot([{ name: "a", points }], { x: "s", mark: { at, name: "deadline" } }).html,
           ) ?? "",
         )?.[1],

@@ -29,12 +29,12 @@ export function axisScale(options: AxisOptions): AxisScale {
   const wanted = Math.min(largest, options.max);
   const max =
     wanted - min > Math.max(smallestSpan, 1e-9 * Math.abs(min)) ? wanted : min + Math.max(1, Math.abs(min));
-  const endpoint = logarithmic ? Math.log : (value: number): number => value;
-  const span = endpoint(max) - endpoint(min);
+  const scaled = logarithmic ? Math.log : (value: number): number => value;
+  const span = scaled(max) - scaled(min);
   return {
     at(value) {
       const inside = Math.min(max, Math.max(min, value));
-      return fromPx + ((endpoint(inside) - endpoint(min)) / span) * (toPx - fromPx);
+      return fromPx + ((scaled(inside) - scaled(min)) / span) * (toPx - fromPx);
     },
     ticks: logarithmic ? logTicks(min, max, options.ticks) : roundTicks(min, max, options.ticks),
   };

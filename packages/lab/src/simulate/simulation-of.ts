@@ -39,7 +39,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
     offers: true,
     rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts },
   });
-  const endpointStates = endpoints.map((written, index): SimulationEndpoint => {
+  const simulated = endpoints.map((written, index): SimulationEndpoint => {
     const { id, tier = "edge", zone = `remote/${id}` } = written;
     const about = info(id, tier, zone, written.watts ?? watts.endpoint);
     const { microsPerSecond = 0, microsPerMegabyte = 0 } = written;
@@ -63,7 +63,7 @@ export function simulationOf(scenario: ScenarioFile, parts: ScenarioParts): Simu
       info: info("device", "device", "device", device.watts ?? watts.device),
       radio: radios[device.radio ?? "wifi"],
     },
-    endpoints: endpointStates,
+    endpoints: simulated,
     arrivalsMs,
     limits: {
       // Rules play no part unless a class is named: the fastest way counts, not the permitted one.

@@ -49,7 +49,7 @@ const programs: Readonly<Record<string, (random: Random) => Program>> = {
   },
   /** Far too thin for anything: staying is right, and every try is a loss. */
   "slow-constant": () => () => 0.12 * megabit,
-  /** A line in the middle, where size and endpoint decide. */
+  /** A rate in the middle, where the size of inputs and the speed of the endpoint decide. */
   "middling-constant": () => () => 4 * megabit,
   /** Never a reason to stay. */
   "quick-constant": () => () => 300 * megabit,

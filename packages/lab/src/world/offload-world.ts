@@ -130,19 +130,18 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     clock,
   );
   const endpoints = new Map<string, WorldEndpointInside>();
-  for (const [index, endpointState] of parts.endpoints.entries()) {
+  for (const [index, about] of parts.endpoints.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
-    const learner =
-      model && linkBelief({ model, ...(endpointState.hint ? { hint: endpointState.hint } : {}) });
-    if (learner) links.set(endpointState.info.id, learner);
-    const link = emulatedLink({ ...endpointState, clock, random });
-    const { cores, instances = 1, maxQueue = 1000 } = endpointState;
+    const learner = model && linkBelief({ model, ...(about.hint ? { hint: about.hint } : {}) });
+    if (learner) links.set(about.info.id, learner);
+    const link = emulatedLink({ ...about, clock, random });
+    const { cores, instances = 1, maxQueue = 1000 } = about;
     const slots =
       cores === undefined
         ? fifoSlots({ clock, count: instances, maxQueue })
         : stepSlots({ clock, cores, maxQueue });
     const endpoint = simulatedEndpoint({
-      info: endpointState.info,
+      info: about.info,
       models,
       clock,
       random,
@@ -150,12 +149,12 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       ...(learner ? { learner } : {}),
       slots,
       callerSpeed: speed,
-      handlingMs: endpointState.handlingMs ?? 0,
-      envelope: endpointState.envelope ?? defaultEnvelope,
-      speed: endpointState.speed ?? 1,
+      handlingMs: about.handlingMs ?? 0,
+      envelope: about.envelope ?? defaultEnvelope,
+      speed: about.speed ?? 1,
       ...spread,
     });
-    endpoints.set(endpointState.info.id, { endpoint: wrap(endpoint, clock), link, learner, slots });
+    endpoints.set(about.info.id, { endpoint: wrap(endpoint, clock), link, learner, slots });
   }
   const follow: OffloadWorld["follow"] = (simulated, choose) =>
     followPlan({

@@ -47,8 +47,7 @@ export function planCandidates(
     }
     for (const coding of cut.codings) {
       if (coding.agreementRatio < minAgreementRatio) continue;
-      for (const endpointState of endpoints)
-        candidates.push(candidate(variant, cut, coding, endpointState, downBytes));
+      for (const endpoint of endpoints) candidates.push(candidate(variant, cut, coding, endpoint, downBytes));
     }
   }
   return candidates;
@@ -58,7 +57,7 @@ function candidate(
   variant: string,
   { cut, headMs, tailMs }: CutProfile,
   coding: CodingProfile | undefined,
-  endpointState: string | undefined,
+  endpoint: string | undefined,
   downBytes: number,
 ): PlanCandidate {
   return {
@@ -66,7 +65,7 @@ function candidate(
       variant,
       cut: cut.id,
       codecs: coding?.codecs ?? {},
-      ...(endpointState === undefined ? {} : { endpoint: endpointState }),
+      ...(endpoint === undefined ? {} : { endpoint }),
     },
     headMs: cut.id === startCut ? 0 : mean(headMs),
     encodeMs: coding?.encodeMs ?? 0,

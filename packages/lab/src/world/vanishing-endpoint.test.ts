@@ -31,7 +31,7 @@ async function throughBoth(seed: number, perSecond: number) {
   const random = seededRandom(seed);
   const learners = new Map<string, LinkLearner>();
   const trace = constantTrace(20e6);
-  const endpointStates = ["a", "b"].map((id) => {
+  const servers = ["a", "b"].map((id) => {
     const learner = linkBelief({ model });
     learners.set(id, learner);
     const link = emulatedLink({ up: trace, down: trace, delayMs: 0.3, jitterMs: 0.2, clock, random });
@@ -49,7 +49,7 @@ async function throughBoth(seed: number, perSecond: number) {
     });
     return Object.assign(state, { endpoint });
   });
-  const endpoints = endpointStates.map(({ endpoint }) => endpoint);
+  const endpoints = servers.map(({ endpoint }) => endpoint);
   await using offloader = createOffloader({
     endpoints,
     policy: standardPolicy(),
@@ -61,16 +61,16 @@ async function throughBoth(seed: number, perSecond: number) {
     defaults: { dataClass: "public" },
   });
   /** Since the last read. */
-  const before = endpointStates.map(() => 0);
-  const mostUsed = (): (typeof endpointStates)[number] => {
-    const used = endpointStates.map(({ endpoint }, at) => endpoint.counts.answered - (before[at] ?? 0));
-    return endpointStates[used.indexOf(Math.max(...used))]!;
+  const before = servers.map(() => 0);
+  const mostUsed = (): (typeof servers)[number] => {
+    const used = servers.map(({ endpoint }, at) => endpoint.counts.answered - (before[at] ?? 0));
+    return servers[used.indexOf(Math.max(...used))]!;
   };
   const count = (): void =>
-    endpointStates.forEach(({ endpoint }, at) => void (before[at] = endpoint.counts.answered));
+    servers.forEach(({ endpoint }, at) => void (before[at] = endpoint.counts.answered));
   const during = (
     atMs: number,
-    fault: (endpointState: (typeof endpointStates)[number]) => () => void,
+    fault: (server: (typeof servers)[number]) => () => void,
   ): readonly ScenarioEvent[] => {
     let mend = (): void => undefined;
     return [
@@ -91,9 +91,9 @@ async function throughBoth(seed: number, perSecond: number) {
         limits: { deadlineMs: 5000 },
       })),
       events: [
-        ...during(beginsMs[0], (endpointState) => {
-          endpointState.swallows = true;
-          return () => void (endpointState.swallows = false);
+        ...during(beginsMs[0], (server) => {
+          server.swallows = true;
+          return () => void (server.swallows = false);
         }),
         ...during(beginsMs[1], ({ link }) => {
           link.cut();

@@ -52,7 +52,7 @@ function store({ file, pepper }: KeysOptions): ReturnType<typeof keyStore> {
   return keyStore(file, () => systemClock().wallMs(), pepper);
 }
 
-/** Makes a key and shows it, this once. The key goes to standard output alone, so that it can be piped into its endpoint. */
+/** Makes a key and shows it, this once. The key goes to standard output alone, so that it can be piped into a file or a secret store. */
 export async function keysAdd(options: KeysAddOptions, io: CommandIo): Promise<ExitCode> {
   const rights = rightsOf(options.right);
   const expiresMs =

@@ -76,7 +76,7 @@ class Busy {
 }
 
 async function before(...endpoints: readonly Busy[]): Promise<() => Promise<void>> {
-  const servers = await Promise.all(endpoints.map((endpointState) => endpointState.address()));
+  const servers = await Promise.all(endpoints.map((busy) => busy.address()));
   const offloader: Offloader = await openOffloader({ servers });
   open.push(offloader);
   const x = farmRequest(model, { workMs: 1, size: 1 }).inputs.get("x");

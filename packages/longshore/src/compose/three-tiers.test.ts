@@ -119,7 +119,7 @@ function knownLink({ bitsPerSecond, delayMs }: Tiers, hop: 0 | 1): Link {
   };
 }
 
-const endpointState = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
+const infoOf = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInfo => ({
   id,
   tier,
   zone,
@@ -161,10 +161,10 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   };
   const simulated = (info: EndpointInfo, speed: number, more = {}) =>
     simulatedEndpoint({ info, models, clock, random, speed, logSpread: 0, ...more });
-  const cloud = simulated(endpointState("cloud", "cloud", "us"), tiers.speeds[2], {
+  const cloud = simulated(infoOf("cloud", "cloud", "us"), tiers.speeds[2], {
     link: linkOf(1),
   });
-  const edge = simulated(endpointState("edge", "edge", "eu/store"), tiers.speeds[1]);
+  const edge = simulated(infoOf("edge", "edge", "eu/store"), tiers.speeds[1]);
   const parts = { policy: standardPolicy(), clock, random, observer: silentObserver };
   const policy = tablePolicy({ internal: { leastTrust: "listed" } });
   const endpoint = offloadEndpoint({
@@ -188,10 +188,10 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   const offloader = createOffloader({
     ...parts,
     policy,
-    local: simulated(endpointState("device", "device", "device"), tiers.speeds[0]),
+    local: simulated(infoOf("device", "device", "device"), tiers.speeds[0]),
     endpoints: [
       oipEndpoint({
-        info: endpointState("edge", "edge", "eu/store"),
+        info: infoOf("edge", "edge", "eu/store"),
         transport: emulatedTransport(
           (request, call) => handler({ ...request, peer }, call),
           linkOf(0),
@@ -215,7 +215,7 @@ function world(chain: Chain, tiers: Tiers, seed: number): World {
   };
 }
 
-/** The least mean time over all ways to endpoint the chain on the three tiers, as the planner of graphs proves it. */
+/** The least mean time over all ways to place the chain on the three tiers, as the planner of graphs proves it. */
 function optimumMs({ nodeMs, bytes }: Chain, tiers: Tiers): number {
   const count = nodeMs.length;
   const dag = {

@@ -47,11 +47,11 @@ export function dialAll(
   });
   parts.beliefs?.follow(() => ({ links: rememberedOf(keys, parts.clock.nowMs()) }));
   if (!directory) return { endpoints, links: (id) => links.get(id) };
-  const endpointStates = endpointDialler(parts, diallingIn(directory, dialling));
+  const dialler = endpointDialler(parts, diallingIn(directory, dialling));
   return {
     endpoints,
     directory,
-    dial: (info) => endpointStates.dial(info),
-    links: (id) => links.get(id) ?? endpointStates.link(id),
+    dial: (info) => dialler.dial(info),
+    links: (id) => links.get(id) ?? dialler.link(id),
   };
 }

@@ -50,15 +50,15 @@ it("begins beliefs about links of servers at the machine's facts, at stated hint
 
 it("reads once for an endpoint of a directory that comes, goes and comes back, and not for a stated hint", async () => {
   const { asked, parts } = machine(thin);
-  const endpointStates = endpointDialler(parts, ({ id }) => (id === "said:1" ? { link: false } : {}));
+  const dialler = endpointDialler(parts, ({ id }) => (id === "said:1" ? { link: false } : {}));
   const told = serverInfo("http://told:1");
-  await endpointStates.dial(told).close();
+  await dialler.dial(told).close();
   await settled();
-  const link = endpointStates.link(told.id);
+  const link = dialler.link(told.id);
   expect(meanOf(link!.transferMs(600_000, "up", 0))).toBeGreaterThan(6000);
-  await endpointStates.dial(told).close();
-  await endpointStates.dial(serverInfo("http://said:1")).close();
-  expect(endpointStates.link(told.id)).toBe(link);
+  await dialler.dial(told).close();
+  await dialler.dial(serverInfo("http://said:1")).close();
+  expect(dialler.link(told.id)).toBe(link);
   expect(asked).toEqual(["http://told:1"]);
 });
 

@@ -84,12 +84,12 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       profiles,
       microsPerSecond: id === "edge" ? 0 : 30,
     });
-    const endpointState = async (id: "edge" | "cloud"): Promise<DemoEndpoint> => {
+    const start = async (id: "edge" | "cloud"): Promise<DemoEndpoint> => {
       const started = await startEndpoint(settings(id), stop);
       opened.push(started);
       return started;
     };
-    const [edge, cloud] = await Promise.all([endpointState("edge"), endpointState("cloud")]);
+    const [edge, cloud] = await Promise.all([start("edge"), start("cloud")]);
     const inputsOf = (scene: Scene): Promise<readonly Ready[]> => readyInputs(scene, device, files, stop);
     for (const scene of onePerModel(scenes)) {
       const [ready] = await inputsOf(scene);
@@ -118,7 +118,7 @@ export async function openStore(options: StoreOptions): Promise<OpenedStore> {
       inputsOf,
       measured: Object.keys(profiles),
       async spareEdge(scene) {
-        const spare = await endpointState("edge");
+        const spare = await start("edge");
         const [ready] = await inputsOf(scene);
         if (ready) await warmEndpoint(spare, scene.model, ready, undefined, stop);
         return spare;
@@ -238,17 +238,17 @@ async function warm(
 }
 
 async function warmEndpoint(
-  endpointState: DemoEndpoint,
+  server: DemoEndpoint,
   model: string,
   ready: Ready,
   variant: string | undefined,
   stop: AbortSignal,
 ): Promise<void> {
   const info = serverInfo({
-    address: endpointState.address,
-    id: endpointState.id,
-    tier: endpointState.settings.tier,
-    zone: endpointState.settings.zone,
+    address: server.address,
+    id: server.id,
+    tier: server.settings.tier,
+    zone: server.settings.zone,
   });
   const endpoint = dial(info, { clock: systemClock(), random: systemRandom(), observer: silentObserver });
   try {

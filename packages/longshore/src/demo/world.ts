@@ -104,10 +104,10 @@ export async function openWorld(
     for (const to of ["edge", "cloud"] as const) {
       const setting = scene[to];
       if (!setting || (choice !== "any" && choice !== to)) continue;
-      const endpointState = targets[to];
+      const target = targets[to];
       const up = uplinkOf(setting, store);
       const proxy = await linkProxy({
-        target: { port: endpointState.port },
+        target: { port: target.port },
         up,
         down: downlinkOf(up),
         delayMs: setting.delayMs,
@@ -119,9 +119,9 @@ export async function openWorld(
         address: addresses(proxy.port),
         id: to,
         tier: to,
-        zone: endpointState.settings.zone,
+        zone: target.settings.zone,
         trust: to === "edge" ? "operated" : "listed",
-        microsPerSecond: endpointState.settings.microsPerSecond,
+        microsPerSecond: target.settings.microsPerSecond,
         activeWatts: 6,
       };
       const link = linkBelief({ model });

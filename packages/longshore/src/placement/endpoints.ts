@@ -97,11 +97,11 @@ async function hopOf(endpoint: WrittenEndpoint): Promise<Hop> {
 
 /** The effect of the chain of endpoints on requests whose input and answer have these sizes. */
 export function hopFacts(
-  endpointStates: PlacementTiers,
+  tiers: PlacementTiers,
   inputBytes: number,
   answerBytes: number,
 ): readonly HopFacts[] {
-  return endpointStates.hops.map(({ up, down, exchangeMs, microsPerMegabyte }) => ({
+  return tiers.hops.map(({ up, down, exchangeMs, microsPerMegabyte }) => ({
     // Bodies fill packets: one shorter than a packet takes as long, which is no price of a byte.
     msPerByte: msPerByte(up, Math.max(packetBytes, inputBytes)),
     fixedMs: msPerByte(down, answerBytes).map((ms) => exchangeMs + ms * answerBytes),

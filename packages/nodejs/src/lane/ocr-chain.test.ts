@@ -108,7 +108,7 @@ function outlines(text: string, x: number, y: number, size: number): string {
   }).join("");
 }
 
-/** Words at endpoints, drawn on white. */
+/** Words at positions, drawn on white. */
 function page(
   width: number,
   height: number,

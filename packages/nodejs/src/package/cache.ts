@@ -143,7 +143,7 @@ export function packageCache(
   /** Bytes that files under way will take. */
   let promised = 0;
   let making: Promise<void> = Promise.resolve();
-  const endpoint = (digest: Digest): string => join(blobs, hexOf(digest));
+  const pathOf = (digest: Digest): string => join(blobs, hexOf(digest));
 
   /** Makes room for a file, and reserves it. One at a time, so that two do not count on the same bytes. */
   function reserve(bytes: number): Promise<void> {
@@ -211,7 +211,7 @@ export function packageCache(
   async function touch(digest: Digest): Promise<void> {
     const now = new Date(clock.wallMs());
     // Another process may just have deleted it.
-    await utimes(endpoint(digest), now, now).catch(() => undefined);
+    await utimes(pathOf(digest), now, now).catch(() => undefined);
   }
 
   async function take(part: Part, wanted: WantedFile, content: FileBytes, call: Call): Promise<void> {
@@ -267,7 +267,7 @@ export function packageCache(
       await part.file.sync();
       await part.file.close();
       part = undefined;
-      await rename(path, endpoint(wanted.digest));
+      await rename(path, pathOf(wanted.digest));
       note(wanted.digest, true);
       await touch(wanted.digest);
     } catch (thrown) {
@@ -301,13 +301,13 @@ export function packageCache(
   const cache: PackageCache = {
     maxBytes,
     async has(digest) {
-      return note(digest, (await sizeOf(endpoint(digest))) !== undefined);
+      return note(digest, (await sizeOf(pathOf(digest))) !== undefined);
     },
     seen: (digest) => seen.has(hexOf(digest)),
     async read(digest) {
       let bytes: Uint8Array;
       try {
-        const read = await readFile(endpoint(digest));
+        const read = await readFile(pathOf(digest));
         // Its memory may be handed on to a thread: it must not be shared with other buffers.
         bytes =
           read.byteLength === read.buffer.byteLength ? new Uint8Array(read.buffer) : Uint8Array.from(read);
@@ -317,17 +317,17 @@ export function packageCache(
         return undefined;
       }
       if (!note(digest, (await sha256(bytes)) === digest)) {
-        await rm(endpoint(digest), { force: true });
+        await rm(pathOf(digest), { force: true });
         return undefined;
       }
       await touch(digest);
       return bytes;
     },
     async open(digest, fromByte) {
-      const bytes = await sizeOf(endpoint(digest));
+      const bytes = await sizeOf(pathOf(digest));
       if (bytes === undefined) return undefined;
       await touch(digest);
-      const path = endpoint(digest);
+      const path = pathOf(digest);
       return { bytes, read: () => createReadStream(path, { start: fromByte }) as AsyncIterable<Uint8Array> };
     },
     async fill(wanted, from, call) {

@@ -65,10 +65,10 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
   });
 
   it("is the same where part of a file was written before", async () => {
-    const endpoint = join(folder, "cache");
+    const cacheFolder = join(folder, "cache");
     const file = await wanted();
     const said = await cramped(`
-      const cache = nodejs.packageCache(${JSON.stringify(endpoint)}, { clock: nodejs.systemClock() });
+      const cache = nodejs.packageCache(${JSON.stringify(cacheFolder)}, { clock: nodejs.systemClock() });
       const bytes = Uint8Array.from({ length: 200_000 }, (_, index) => index & 255);
       const open = async (fromByte) => ({ fromByte, async *read() { yield bytes.subarray(fromByte); } });
       const file = ${JSON.stringify(file)};
@@ -78,8 +78,8 @@ describe.skipIf(!existsSync("/dev/full"))("a disk that is full", () => {
     `);
     expect(said).toMatchObject({ reason: "disk-full", has: false });
     expect(said["message"]).toContain("cannot be written");
-    expect(readdirSync(join(endpoint, "parts"))).toEqual([]);
-    const cache = packageCache(endpoint, { clock });
+    expect(readdirSync(join(cacheFolder, "parts"))).toEqual([]);
+    const cache = packageCache(cacheFolder, { clock });
     await cache.fill(file, whole, call);
     expect(await cache.read(file.digest)).toEqual(bytes);
   });

@@ -120,8 +120,8 @@ describe("indices that a caller says", () => {
     };
     const seen: string[] = [];
     for (const value of bad) {
-      for (const endpoint of one.good.keys()) {
-        const came = await run(one.good.map((ok, index) => (index === endpoint ? value : ok)));
+      for (const replaced of one.good.keys()) {
+        const came = await run(one.good.map((ok, index) => (index === replaced ? value : ok)));
         if (typeof came !== "string")
           for (const number of came) expect(good, `${name} of ${value}`).toContain(number);
         else seen.push(came);

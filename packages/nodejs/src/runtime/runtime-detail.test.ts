@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { runtimeDetail, runtimeReason } from "./runtime-detail.ts";
 
 describe("runtimeDetail", () => {
-  it("keeps names of nodes and tensors, and drops endpoints in the runtime's source", () => {
+  it("keeps names of nodes and tensors, and drops positions in the runtime's source", () => {
     const thrown = new Error(
       "Non-zero status code returned while running ConstantOfShape node. Name:'/head/Fill' Status Message: " +
         "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal" +

@@ -34,7 +34,7 @@ function isWithin(real: string, folder: string): boolean {
   return real === folder || real.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-/** Something is missing there, or is not what its endpoint says. */
+/** The file or folder is missing, or a part of its path is of another kind. */
 function isAbsent(thrown: unknown): boolean {
   const { code } = thrown as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";

@@ -652,7 +652,7 @@ describe("lists of thousands", () => {
 });
 
 describe("statistics of models that give several answers", () => {
-  it("tell answers apart by their endpoint, and where it failed", async () => {
+  it("tell answers apart by their position, and at which one a request failed", async () => {
     const double = doubleEndpoint([echo], { id: "server" });
     const clock = manualClock();
     let answers = 2;

@@ -58,30 +58,30 @@ function isWorse(at: (index: number) => Value, a: number, b: number): boolean {
 
 /** Replaces the root of a heap of `size`, which is the worst, by a class. */
 function sink(heap: number[], size: number, moved: number, at: (index: number) => Value): void {
-  let endpoint = 0;
+  let position = 0;
   for (;;) {
-    let child = 2 * endpoint + 1;
+    let child = 2 * position + 1;
     if (child >= size) break;
     if (child + 1 < size && isWorse(at, heap[child + 1] ?? 0, heap[child] ?? 0)) child++;
     const below = heap[child] ?? 0;
     if (!isWorse(at, below, moved)) break;
-    heap[endpoint] = below;
-    endpoint = child;
+    heap[position] = below;
+    position = child;
   }
-  heap[endpoint] = moved;
+  heap[position] = moved;
 }
 
 /** Adds a class to a heap. */
 function rise(heap: number[], moved: number, at: (index: number) => Value): void {
-  let endpoint = heap.length;
-  while (endpoint > 0) {
-    const parent = (endpoint - 1) >> 1;
+  let position = heap.length;
+  while (position > 0) {
+    const parent = (position - 1) >> 1;
     const above = heap[parent] ?? 0;
     if (!isWorse(at, moved, above)) break;
-    heap[endpoint] = above;
-    endpoint = parent;
+    heap[position] = above;
+    position = parent;
   }
-  heap[endpoint] = moved;
+  heap[position] = moved;
 }
 
 /** Indices of the largest values, largest first; equal values in their order. `step` says when it is time to yield. */

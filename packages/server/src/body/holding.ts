@@ -1,4 +1,4 @@
-/** The endpoint and memory that a request holds until it ends, in any module. Disposes in reverse order, once. */
+/** The slot and memory that a request holds until it ends, in any module. Disposes in reverse order, once. */
 export class Holding implements Disposable {
   #held: Disposable[] = [];
 

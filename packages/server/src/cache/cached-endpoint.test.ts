@@ -270,20 +270,20 @@ describe("equal requests under way", () => {
     },
   );
 
-  it("and answers in memory need no endpoint: none is refused for want of one before its inputs are there", async () => {
+  it("and answers in memory need no slot: none is refused for want of one before its inputs are there", async () => {
     const { double, clock } = await world();
     const refusal = (reason: "rejected" | "queue-full" | "shutting-down"): LongshoreError =>
       new LongshoreError(reason, "admission", "planted");
-    let endpoints = 1;
+    let slots = 1;
     const inner: Endpoint = {
       ...double,
       capabilities: {
         ...double.capabilities,
         admit() {
-          if (endpoints < 1) throw refusal(endpoints < 0 ? "shutting-down" : "rejected");
-          endpoints--;
+          if (slots < 1) throw refusal(slots < 0 ? "shutting-down" : "rejected");
+          slots--;
           let kept = true;
-          return { [Symbol.dispose]: () => void ((endpoints += kept ? 1 : 0), (kept = false)) };
+          return { [Symbol.dispose]: () => void ((slots += kept ? 1 : 0), (kept = false)) };
         },
       },
     };
@@ -294,24 +294,24 @@ describe("equal requests under way", () => {
     expect(
       () => (endpoint.capabilities?.admit?.(segment, call), endpoint.capabilities?.admit?.(segment, call)),
     ).toThrow("planted");
-    endpoints = 1;
+    slots = 1;
     await endpoint.describe("double", undefined, call);
     const ask = (pass = endpoint.capabilities?.admit?.(segment, call)) =>
       endpoint.infer(request(inputs(1), pass ? { pass } : {}), call);
     const first = ask();
     await settle();
-    expect(endpoints).toBe(0);
+    expect(slots).toBe(0);
     const second = ask();
     await settle();
-    // One that came in time for an endpoint gives it back when it has to wait for another's run.
-    endpoints = 1;
+    // One that came in time for a slot gives it back when it has to wait for another's run.
+    slots = 1;
     const third = ask();
     await settle();
-    expect(endpoints).toBe(1);
+    expect(slots).toBe(1);
     expect((await clock.finish(Promise.all([first, second, third]))).map(values)).toEqual([[2], [2], [2]]);
-    endpoints = 0;
+    slots = 0;
     expect(values(await ask())).toEqual([2]);
-    endpoints = -1;
+    slots = -1;
     expect(() => endpoint.capabilities?.admit?.(segment, call)).toThrow(
       expect.objectContaining({ reason: "shutting-down" }) as Error,
     );

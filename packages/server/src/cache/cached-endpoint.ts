@@ -98,7 +98,7 @@ export function answerCache(parts: CacheParts): AnswerCache {
     }
     // A request that takes a lesser variant must not decide for those that do not.
     const flight = `${key} ${request.leastAgreementRatio ?? ""}`;
-    // A request that waits for another's run needs no endpoint of its own.
+    // A request that waits for another's run needs no slot of its own.
     if (flights.under(flight)) request.pass?.[Symbol.dispose]();
     let keptMs = 0;
     const { value, joined, shared } = await flights.fly(flight, call, async (own) => {
@@ -120,10 +120,10 @@ export function answerCache(parts: CacheParts): AnswerCache {
   return { infer, clear: () => answers.clear() };
 }
 
-/** A pass that reserves no endpoint: the request is answered without a run, or judged again before one. */
+/** A pass that reserves no slot: the request is answered without a run, or judged again before one. */
 export const noReservation: Disposable = { [Symbol.dispose]: () => undefined };
 
-/** Whether an error says that there is no time or no endpoint for a run. */
+/** Whether an error says that there is no time or no slot for a run. */
 function isForRun(thrown: unknown): boolean {
   return LongshoreError.is(thrown) && (thrown.reason === "rejected" || thrown.reason === "queue-full");
 }
@@ -131,7 +131,7 @@ function isForRun(thrown: unknown): boolean {
 /**
  * Asks a cache before an endpoint, for models whose operator says that equal inputs have equal answers
  * (`ModelDescription.responseCache`). Requests of a sequence, those that name no content, and those for several answers pass
- * through. For want of time or an endpoint none is refused before its inputs are there: its answer may be in memory, or on its way.
+ * through. For want of time or a slot none is refused before its inputs are there: its answer may be in memory, or on its way.
  *
  * Which models are cached is learned from the descriptions that pass through here.
  */
@@ -147,7 +147,7 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     dropOldest(cached, maxModels);
   }
 
-  /** For a model whose answers are kept only requests that must run need an endpoint, and the run judges that again. */
+  /** For a model whose answers are kept only requests that must run need a slot, and the run judges that again. */
   function admit(segment: Segment, judge: () => Disposable): Disposable {
     try {
       return judge();

@@ -79,14 +79,14 @@ describe("a request with an idempotency key", () => {
     expect(flight?.aborted).toBe(false);
   });
 
-  it("is not refused at admission while its answer is kept or on its way, and takes no endpoint there", async () => {
+  it("is not refused at admission while its answer is kept or on its way, and takes no slot there", async () => {
     const { clock, double } = world();
     let full = false;
-    let endpoints = 0;
+    let slots = 0;
     const admit = (): Disposable => {
       if (full) throw new LongshoreError("queue-full", "admission", "full");
-      endpoints++;
-      return { [Symbol.dispose]: () => void endpoints-- };
+      slots++;
+      return { [Symbol.dispose]: () => void slots-- };
     };
     const once = onceEndpoint(
       { ...double, capabilities: { ...double.capabilities, admit } },
@@ -97,9 +97,9 @@ describe("a request with an idempotency key", () => {
     const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(1)));
     const first = once.infer({ segment, inputs, codecs: {} }, call("a"));
     enter(call("a"))();
-    expect(endpoints).toBe(0);
+    expect(slots).toBe(0);
     enter(call("b"))();
-    expect(endpoints).toBe(1);
+    expect(slots).toBe(1);
     full = true;
     expect(enter(call("a"))).not.toThrow();
     await clock.finish(first);

@@ -131,7 +131,7 @@ function answerGone({ segment, sequence }: InferenceRequest): LongshoreError {
  * Keeps answers of requests with an idempotency key, by tenant, model, content and key, so that one that is sent again gets the
  * same answer without a run. A key that comes with another request is `invalid-input`, one of a step whose answer is not kept
  * `sequence-step`. Requests without a key, and those for several answers, pass through; failures are not kept. At admission no
- * request is refused whose answer is kept or on its way: it takes no endpoint.
+ * request is refused whose answer is kept or on its way: it takes no slot.
  */
 export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
   const { clock, observer, maxBytes = 16 * 2 ** 20, maxAnswerBytes = 2 ** 20, keptMs = 120_000 } = parts;

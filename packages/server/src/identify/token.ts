@@ -238,7 +238,7 @@ class TokenMemory {
 
 /**
  * Identifies senders with a signed token of an issuer that the operator named. Algorithm, key, issuer, audience and times are
- * held to the issuer's rules; the places that a token names for its keys (`jku`, `x5u`, `jwk`) are ignored.
+ * held to the issuer's rules; the addresses that a token names for its keys (`jku`, `x5u`, `jwk`) are ignored.
  *
  * @param before Called before a signature is checked, which is the expensive part: throws to have it left undone.
  */

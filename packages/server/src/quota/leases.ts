@@ -67,8 +67,8 @@ export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock)
     if (left === undefined) return { taken: true, amount: needed };
     const key = `${meter} ${tenant}`;
     const queue = (turns.get(key) ?? []).filter(({ untilMs }) => untilMs >= clock.nowMs());
-    const place = queue.findIndex((one) => one.holder === holder);
-    const ahead = place < 0 ? queue : queue.slice(0, place);
+    const position = queue.findIndex((one) => one.holder === holder);
+    const ahead = position < 0 ? queue : queue.slice(0, position);
     const kept = ahead.reduce((sum, one) => sum + one.needed, 0);
     const share = (left - kept) * leasedRatio;
     const amount = Math.max(needed, Math.min(wanted, meter === "concurrency" ? Math.floor(share) : share));
@@ -83,7 +83,7 @@ export function createAllowanceLeases(allowances: LocalAllowances, clock: Clock)
     // The rest of a day's budget is for instances that need no more.
     if (meter === "micros") return answer;
     const turn = { holder, needed, untilMs: clock.nowMs() + answer.retryAfterMs + turnMs };
-    turns.set(key, place < 0 ? [...queue, turn] : queue.with(place, turn));
+    turns.set(key, position < 0 ? [...queue, turn] : queue.with(position, turn));
     return answer;
   };
 

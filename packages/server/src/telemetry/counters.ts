@@ -40,12 +40,12 @@ export interface ModelCounters {
   /** Its answers are kept, as its load event or a request said. */
   cached: boolean;
   readonly failures: Map<TritonFailure, number>;
-  /** Of models that give several answers: by the endpoint of the answer. */
+  /** Of models that give several answers: by the position of the answer. */
   readonly answers: Map<number, AnswerCounters>;
 }
 
 /**
- * Answers in one endpoint of the order. A request that failed or was left counts where its next answer would have been, and one that
+ * Answers at one position in the order. A request that failed or was left counts where its next answer would have been, and one that
  * gave all its answers has an empty one there: the end, which comes by itself.
  */
 type AnswerCounters = Readonly<Record<(typeof answerKinds)[number], CountAndTime>>;
@@ -163,16 +163,16 @@ export function tritonFailure(reason: Reason): TritonFailure {
 }
 
 /** Positions in the order of answers that are counted separately. */
-const maxEndpoints = 64;
+const maxPositions = 64;
 
-function answersIn({ answers }: ModelCounters, endpoint: number): AnswerCounters {
+function answersIn({ answers }: ModelCounters, position: number): AnswerCounters {
   const found =
-    answers.get(endpoint) ??
+    answers.get(position) ??
     (Object.fromEntries(answerKinds.map((kind) => [kind, zero()])) as Record<
       (typeof answerKinds)[number],
       CountAndTime
     >);
-  if (endpoint < maxEndpoints) answers.set(endpoint, found);
+  if (position < maxPositions) answers.set(position, found);
   return found;
 }
 
@@ -312,18 +312,18 @@ export function createCounters(wallMs: () => number = () => 0): Counters {
     const request = open.get(event.callId);
     const counters = request?.counters ?? countersOf(event.model, event.version);
     const { outcome, stages, tookMs, answersTookMs } = event;
-    answersTookMs?.forEach((one, endpoint) => {
-      const { compute_infer: made, compute_output: written, success } = answersIn(counters, endpoint);
+    answersTookMs?.forEach((one, position) => {
+      const { compute_infer: made, compute_output: written, success } = answersIn(counters, position);
       add(made, one.tookMs - one.encodeMs);
       add(written, one.encodeMs);
       add(success, one.tookMs);
     });
     if (answersTookMs) {
       const passedMs = Math.max(0, tookMs - answersTookMs.reduce((sum, one) => sum + one.tookMs, 0));
-      const endpoint = answersIn(counters, event.answers);
+      const next = answersIn(counters, event.answers);
       const how = outcome === "answered" ? "empty_response" : outcome === "cancelled" ? "cancel" : "fail";
-      add(endpoint[how], passedMs);
-      if (how !== "cancel") add(endpoint.compute_infer, passedMs);
+      add(next[how], passedMs);
+      if (how !== "cancel") add(next.compute_infer, passedMs);
     }
     const { waits: unrun = false, inSteps = false } = request ?? {};
     open.delete(event.callId);

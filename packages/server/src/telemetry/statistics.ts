@@ -12,7 +12,7 @@ export function statisticsOf(one: ModelCounters, counters: CountersRead): object
     execution_count: one.executions,
     inference_stats: one.times,
     response_stats: Object.fromEntries(
-      [...one.answers].map(([endpoint, answers]) => [String(endpoint), answers]),
+      [...one.answers].map(([position, answers]) => [String(position), answers]),
     ),
     batch_stats: batches.map(({ size, times }) => ({ batch_size: size, ...times })),
     memory_usage: bytes > 0 ? [{ type: "CPU", id: 0, byte_size: bytes }] : [],

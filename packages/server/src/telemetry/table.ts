@@ -31,7 +31,7 @@ function spanOf({ spans }: Sinks, callId: string): LogFields {
 }
 
 /**
- * The one endpoint that says what a metric, a span and a log line are made of: each is an event here. A kind of event that
+ * The only table of the metrics, spans and log lines that follow from each event. A kind of event that
  * is added to the union does not compile until it has its line, be it an empty one.
  */
 const table: { readonly [Kind in LongshoreEvent["kind"]]: Mapping<Kind> } = {

@@ -59,9 +59,9 @@ function amongOthers({ inputs, finalists, findings }: Explained, chosen: Priced)
   for (const one of finalists) {
     if (one.priced !== chosen && (!next || one.score < next.score)) next = one;
   }
-  const endpointState = model.routes.endpoint[chosen.route] ?? -1;
-  const waitMs = waitMsAt(view.endpoints, endpointState);
-  const ratio = serviceRatioAt(view.endpoints, endpointState);
+  const endpointIndex = model.routes.endpoint[chosen.route] ?? -1;
+  const waitMs = waitMsAt(view.endpoints, endpointIndex);
+  const ratio = serviceRatioAt(view.endpoints, endpointIndex);
   const said: string[] = [];
   if (waitMs >= 0.5) said.push(`${ms(waitMs)} waiting`);
   if (Math.abs(ratio - 1) >= 0.1) said.push(`${ratio.toFixed(1)} times what it promised`);

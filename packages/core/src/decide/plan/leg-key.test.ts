@@ -49,9 +49,9 @@ describe("keys of legs", () => {
   });
 
   it("stay short over many endpoints, and stay apart when they are shortened", () => {
-    const endpoint = (key: string): string => legKey(call(key), leg("start"));
+    const forwarded = (key: string): string => legKey(call(key), leg("start"));
     let [one, other] = [`a${"x".repeat(400)}`, `b${"x".repeat(400)}`];
-    for (let hop = 0; hop < 16; hop++) [one, other] = [endpoint(one), endpoint(other)];
+    for (let hop = 0; hop < 16; hop++) [one, other] = [forwarded(one), forwarded(other)];
     expect(one.length).toBeLessThan(300);
     expect(one).not.toBe(other);
   });

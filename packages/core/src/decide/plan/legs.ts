@@ -84,8 +84,8 @@ export function remoteLegs(
   if (other) {
     const takes = startsFrom(other.priced, priced, !backUp) === "head" ? first : "request";
     const hedges = !backUp && !thrifty;
-    const endpointState = inputs.model.routes.endpoint[priced.route] ?? -1;
-    const dear = isDear(pricesAt(inputs.view.endpoints, endpointState));
+    const endpointIndex = inputs.model.routes.endpoint[priced.route] ?? -1;
+    const dear = isDear(pricesAt(inputs.view.endpoints, endpointIndex));
     const latestMs = Math.min(
       dear ? Infinity : overdueMs(priced.values),
       inTimeMs(inputs.remainingMs, other.priced.values),

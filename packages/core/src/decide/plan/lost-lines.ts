@@ -163,14 +163,14 @@ export const noCodecs: Readonly<Record<string, string>> = {};
 export function removedDetail(explained: Explained, filter: FilterName, route: number): string {
   const { options, findings } = explained;
   const { request, view, model, remainingMs } = explained.inputs;
-  const endpointState = model.routes.endpoint[route] ?? -1;
-  const info = view.endpoints.infos[endpointState];
+  const endpointIndex = model.routes.endpoint[route] ?? -1;
+  const info = view.endpoints.infos[endpointIndex];
   const column = findings.lost.columns[filterIndex(filter)];
   const group = options.groups[column?.group[route] ?? -1];
   const codecs = group?.choice.bucket.codings[column?.coding[route] ?? -1]?.codecs ?? noCodecs;
   switch (filter) {
     case "unavailable":
-      return unavailableDetail(view.endpoints.unavailable[endpointState]);
+      return unavailableDetail(view.endpoints.unavailable[endpointIndex]);
     case "only":
       return onlyDetail(request.limits);
     case "loop":

@@ -79,7 +79,7 @@ export interface PlanRequest {
    * Whether an endpoint (undefined: this one) could start a part at once. Parts that would have to be loaded first are left out. Undefined:
    * loading does not matter.
    */
-  readonly ready?: ((endpointState: EndpointId | undefined, part: Part) => boolean) | undefined;
+  readonly ready?: ((endpoint: EndpointId | undefined, part: Part) => boolean) | undefined;
   /** The loads and connections that come first. Default: none. */
   readonly first?: FirstWaits | undefined;
   /** Whether the explanation is not needed: the plan then has none, and `lost` only those elsewhere that lost by score. Default false. */

@@ -226,10 +226,10 @@ function aroundOf(
   const linkRows = endpoints.count * sizeCount;
   const around = scratch.columns.take(count);
   for (let route = 0; route < count; route++) {
-    const endpointState = endpoint[route] ?? -1;
-    const row = endpointState * sizeCount + reply.index;
+    const endpointIndex = endpoint[route] ?? -1;
+    const row = endpointIndex * sizeCount + reply.index;
     around[route] =
-      waitMsAt(endpoints, endpointState) +
+      waitMsAt(endpoints, endpointIndex) +
       readBetween(endpoints.down, linkRows, row, reply.fraction, reading);
   }
   return (aroundMs[reply.at] = around);
@@ -295,9 +295,9 @@ function priceOption(
 function readLatency({ inputs, options, lenses }: Scan, lens: number, option: number): void {
   const { view, model } = inputs;
   const { reading = meanReading, thereMs = none, latencyMs = none } = lenses[lens] ?? {};
-  const { up, count: endpointStates } = view.endpoints;
+  const { up, count: endpointCount } = view.endpoints;
   const { count, endpoint, slowness } = model.routes;
-  const rows = endpointStates * sizeCount;
+  const rows = endpointCount * sizeCount;
   const fixedMs = options.fixedMs[lens]?.[option] ?? NaN;
   const upIndex = options.upIndex[option] ?? 0;
   const upFraction = options.upFraction[option] ?? 0;
@@ -312,9 +312,9 @@ function readLatency({ inputs, options, lenses }: Scan, lens: number, option: nu
 function readCosts({ inputs, options, micros, millijoules }: Scan, group: Group, option: number): void {
   const { count, endpoint } = inputs.model.routes;
   for (let route = 0; route < count; route++) {
-    const endpointState = endpoint[route] ?? -1;
+    const endpointIndex = endpoint[route] ?? -1;
     micros[route] = remoteMicros(inputs, options, group, option, route) + (options.costMicros[option] ?? 0);
-    millijoules[route] = energyOf(inputs, options, group, route, endpointState, option);
+    millijoules[route] = energyOf(inputs, options, group, route, endpointIndex, option);
   }
 }
 
@@ -337,7 +337,7 @@ function agreedAt({ options, offered }: Scan, group: Group, option: number, rout
 function scoreAt(state: Scan, group: Group, option: number, route: number): number {
   const { inputs, options, priced, lenses, latencies } = state;
   const { goal, remainingMs } = inputs;
-  const endpointState = inputs.model.routes.endpoint[route] ?? -1;
+  const endpointIndex = inputs.model.routes.endpoint[route] ?? -1;
   for (let index = 0; index < lenses.length; index++)
     latencies[index] = lenses[index]?.latencyMs[route] ?? NaN;
   const paced = goal.kind === "throughput";
@@ -349,7 +349,7 @@ function scoreAt(state: Scan, group: Group, option: number, route: number): numb
     accuracyRatio: options.accuracyRatio[option] ?? NaN,
     agreementRatio: agreedAt(state, group, option, route),
     paceMs: paced
-      ? throughputScore(inputs, stagesThere(inputs, options, group, option, route), endpointState)
+      ? throughputScore(inputs, stagesThere(inputs, options, group, option, route), endpointIndex)
       : 0,
     remainingMs,
   };
@@ -368,7 +368,7 @@ function energyOf(
   options: Options,
   group: Group,
   route: number,
-  endpointState: number,
+  endpointIndex: number,
   option: number,
 ): number {
   const { endpoints, device } = view;
@@ -376,19 +376,19 @@ function energyOf(
   const { cells, reply } = group;
   const row = route * cells.count + group.cell;
   const rows = endpoints.count * sizeCount;
-  const at = endpointState * sizeCount;
+  const at = endpointIndex * sizeCount;
   const upAt = at + (options.upIndex[option] ?? 0);
   const onAirMs =
     readBetween(endpoints.up, rows, upAt, options.upFraction[option] ?? 0, meanReading) +
     readBetween(endpoints.down, rows, at + reply.index, reply.fraction, meanReading);
   const awaitedMs =
-    waitMsAt(endpoints, endpointState) +
+    waitMsAt(endpoints, endpointIndex) +
     readBelief(cells.service, routes.count * cells.count, row, meanReading) *
-      serviceRatioAt(endpoints, endpointState) +
+      serviceRatioAt(endpoints, endpointIndex) +
     (options.decodeMeanMs[option] ?? 0) * (routes.slowness[route] ?? 1);
   return (
     (options.deviceMillijoules[option] ?? 0) +
-    radioTimeMillijoules(device, onAirMs, awaitedMs, sharedMsAt(endpoints, endpointState)) +
+    radioTimeMillijoules(device, onAirMs, awaitedMs, sharedMsAt(endpoints, endpointIndex)) +
     (onAirMs + awaitedMs + (options.fixedMeanMs[option] ?? 0)) * device.idleWatts
   );
 }

@@ -67,13 +67,13 @@ export function verdictOn(verdicts: Verdicts, group: Group): Verdict {
   const filters = inputs.scratch.columns.take(count);
   let keepsOut = false;
   for (let route = 0; route < count; route++) {
-    const endpointState = endpoint[route] ?? -1;
+    const endpointIndex = endpoint[route] ?? -1;
     let filter = out[route] ?? -1;
     if (filter < 0) {
-      if (tierRemoves(group.choice.variant.tierMask, tierBit[endpointState] ?? 0)) filter = tier;
-      else if (rights && lacksRight(rights, group, infos[endpointState])) filter = rightsFilter;
+      if (tierRemoves(group.choice.variant.tierMask, tierBit[endpointIndex] ?? 0)) filter = tier;
+      else if (rights && lacksRight(rights, group, infos[endpointIndex])) filter = rightsFilter;
       else {
-        const rule = rules.forbids(route, endpointState, group.classSet);
+        const rule = rules.forbids(route, endpointIndex, group.classSet);
         if (rule !== "") {
           filter = dataClass;
           lost.rules[route] = rule;

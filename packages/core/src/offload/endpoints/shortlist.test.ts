@@ -131,8 +131,7 @@ it("gives a drawn endpoint that nothing is known of a chance now and then", () =
   let tried = 0;
   for (let at = 0; at < 2000; at++) {
     const table = look(10_000 + at);
-    for (let endpointState = 0; endpointState < table.count; endpointState++)
-      if (serviceRatioAt(table, endpointState) < 1) tried++;
+    for (let index = 0; index < table.count; index++) if (serviceRatioAt(table, index) < 1) tried++;
   }
   expect(tried).toBeGreaterThan(5);
   expect(tried).toBeLessThan(50);

@@ -55,7 +55,7 @@ const profile: Profile = {
 };
 const out = (value: number): Tensors => tensorsOf(numericTensor("y", "INT32", [1], Int32Array.of(value)));
 
-function endpointState(
+function testEndpoint(
   clock: VirtualClock,
   id: string,
   model: Partial<SimulatedModel["description"]> = {},
@@ -140,7 +140,7 @@ describe("admission at an offloading endpoint", () => {
     const clock = virtualClock();
     const { admit, passes } = doorOf(() => false);
     const seen: (Disposable | undefined)[] = [];
-    const inner = endpointState(clock, "here");
+    const inner = testEndpoint(clock, "here");
     const local = with_(inner, {
       capabilities: { admit },
       infer: (given, own) => {
@@ -164,7 +164,7 @@ describe("admission at an offloading endpoint", () => {
   it("reserves a slot here without requiring confirmation, which it does itself", async () => {
     const clock = virtualClock();
     const confirmed: unknown[] = [];
-    const local = with_(endpointState(clock, "here"), {
+    const local = with_(testEndpoint(clock, "here"), {
       capabilities: {
         admit: (_segment, { rules }) => {
           confirmed.push(rules.confirm);
@@ -181,9 +181,9 @@ describe("admission at an offloading endpoint", () => {
   it("refuses a request that the engine here refuses unless another endpoint is left", async () => {
     const clock = virtualClock();
     let full = false;
-    const local = with_(endpointState(clock, "here"), { capabilities: { admit: doorOf(() => full).admit } });
+    const local = with_(testEndpoint(clock, "here"), { capabilities: { admit: doorOf(() => full).admit } });
     const alone = offloading(clock, local);
-    const edge = offloading(clock, local, [endpointState(clock, "cloud")]);
+    const edge = offloading(clock, local, [testEndpoint(clock, "cloud")]);
     for (const one of [alone, edge]) await clock.runUntil(one.infer(request, call()));
     full = true;
     expect(() => alone.capabilities!.admit!(segment, call())).toThrow(
@@ -198,7 +198,7 @@ describe("admission at an offloading endpoint", () => {
 
   it("refuses at once what rules, rights or time leave no endpoint for", async () => {
     const clock = virtualClock();
-    const gateway = offloading(clock, undefined, [endpointState(clock, "cloud")]);
+    const gateway = offloading(clock, undefined, [testEndpoint(clock, "cloud")]);
     await clock.runUntil(gateway.infer(request, call()));
     const reasonOf = (change: Partial<Call>): unknown => {
       try {
@@ -276,7 +276,7 @@ describe("several answers through an offloading endpoint", () => {
 
   it("come as the endpoint here makes them, and a reader that leaves ends the work", async () => {
     const clock = virtualClock();
-    const here = streaming(endpointState(clock, "here", decoupled));
+    const here = streaming(testEndpoint(clock, "here", decoupled));
     const edge = offloading(clock, here.endpoint);
     expect(await taken(clock, edge, call())).toEqual([
       [4, []],
@@ -294,8 +294,8 @@ describe("several answers through an offloading endpoint", () => {
 
   it("come from another endpoint when the first fails before its first answer, and not after", async () => {
     const clock = virtualClock();
-    const early = streaming(endpointState(clock, "here", decoupled), 0);
-    const cloud = streaming(endpointState(clock, "cloud", decoupled));
+    const early = streaming(testEndpoint(clock, "here", decoupled), 0);
+    const cloud = streaming(testEndpoint(clock, "cloud", decoupled));
     const edge = offloading(clock, early.endpoint, [cloud.endpoint]);
     expect(await taken(clock, edge, call({ rights: ["infer"] }))).toEqual([
       [4, ["cloud"]],
@@ -303,29 +303,29 @@ describe("several answers through an offloading endpoint", () => {
       [6, ["cloud"]],
     ]);
     expect(cloud.asked[0]?.call.path).toEqual(["here"]);
-    const late = streaming(endpointState(clock, "here", decoupled), 2);
+    const late = streaming(testEndpoint(clock, "here", decoupled), 2);
     const other = offloading(clock, late.endpoint, [
-      streaming(endpointState(clock, "cloud", decoupled)).endpoint,
+      streaming(testEndpoint(clock, "cloud", decoupled)).endpoint,
     ]);
     expect(await taken(clock, other, call())).toEqual([[4, []], [5, []], "run-failed"]);
   });
 
   it("run only on endpoints that give several answers, keep the rules, and are refused where there are none", async () => {
     const clock = virtualClock();
-    const cloud = streaming(endpointState(clock, "cloud", decoupled));
-    const edge = offloading(clock, endpointState(clock, "here", decoupled), [cloud.endpoint]);
+    const cloud = streaming(testEndpoint(clock, "cloud", decoupled));
+    const edge = offloading(clock, testEndpoint(clock, "here", decoupled), [cloud.endpoint]);
     expect(await taken(clock, edge, call())).toHaveLength(3);
     const device = call({ rules: { dataClass: "internal", leastTrust: "none", zones: ["device"] } });
     expect(await taken(clock, edge, device)).toEqual(["policy-denied"]);
     expect(cloud.asked).toHaveLength(1);
-    const none = offloading(clock, endpointState(clock, "here", decoupled));
+    const none = offloading(clock, testEndpoint(clock, "here", decoupled));
     expect(await taken(clock, none, call())).toEqual(["unsupported"]);
   });
 
   it("teach how busy their endpoint is", async () => {
     const clock = virtualClock();
-    const busy = streaming(endpointState(clock, "cloud", decoupled), Infinity, 5000);
-    const idle = streaming(endpointState(clock, "other", decoupled));
+    const busy = streaming(testEndpoint(clock, "cloud", decoupled), Infinity, 5000);
+    const idle = streaming(testEndpoint(clock, "other", decoupled));
     const gateway = offloading(clock, undefined, [busy.endpoint, idle.endpoint]);
     // No request waits behind the busy endpoint once it has reported its load.
     for (let round = 0; round < 12; round++) await taken(clock, gateway, call());
@@ -335,15 +335,15 @@ describe("several answers through an offloading endpoint", () => {
 
   it("are one where the model gives one", async () => {
     const clock = virtualClock();
-    expect(await taken(clock, offloading(clock, endpointState(clock, "here")), call())).toEqual([[1, []]]);
+    expect(await taken(clock, offloading(clock, testEndpoint(clock, "here")), call())).toEqual([[1, []]]);
   });
 });
 
 it("a run here lets nothing before it that is kept back for a later deadline than its own", async () => {
   const clock = virtualClock();
   let hangs = false;
-  const cloud = endpointState(clock, "cloud", {}, 4);
-  const edge = offloading(clock, endpointState(clock, "here", {}, 1), [
+  const cloud = testEndpoint(clock, "cloud", {}, 4);
+  const edge = offloading(clock, testEndpoint(clock, "here", {}, 1), [
     with_(cloud, {
       async infer(given, own) {
         if (hangs) await sleep(clock, Infinity, own.abort);
@@ -370,8 +370,8 @@ describe("a request that is sent on while its body arrives", () => {
     const clock = virtualClock();
     let silent = false;
     let asked: string[] = [];
-    const quick = endpointState(clock, "quick", {}, 4);
-    const slow = endpointState(clock, "slow");
+    const quick = testEndpoint(clock, "quick", {}, 4);
+    const slow = testEndpoint(clock, "slow");
     const endpoints = [quick, slow].map((inner) =>
       with_(inner, {
         infer(given, own) {

@@ -47,7 +47,7 @@ const one = (name: string, value: number): Tensors =>
 const valueOf = (tensors: Tensors, name: string): number => float32View(tensors.get(name)!)[0]!;
 
 /** An endpoint that doubles, or while it lies gives a tenth more; with a clock it takes as long as it promises. */
-function endpointState(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?: ManualClock) {
+function testEndpoint(id: string, change: Partial<EndpointInfo> = {}, runMs = 1, clock?: ManualClock) {
   const info = { ...doubleInfo, id, zone: "eu", ...change };
   const offer = doubleOffer(description, info, runMs);
   const state = { lies: false, hangs: false, fails: false };
@@ -61,7 +61,7 @@ function endpointState(id: string, change: Partial<EndpointInfo> = {}, runMs = 1
   return Object.assign(doubleEndpoint([{ description, offers: [offer], run }], info), { state, load });
 }
 
-type TestEndpoint = ReturnType<typeof endpointState>;
+type TestEndpoint = ReturnType<typeof testEndpoint>;
 
 function offloader(
   clock: ManualClock,
@@ -110,7 +110,7 @@ const always: CheckOptions = { sampleRatio: 0.5, burst: 50 };
 describe("answers that are wrong and plausible", () => {
   it("keep an endpoint out that answers a golden input wrongly at its first offer", async () => {
     const clock = manualClock();
-    const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
+    const [liar, good] = [testEndpoint("liar"), testEndpoint("good", {}, 5)];
     liar.state.lies = true;
     const { ask, quarantines, offloader: made } = offloader(clock, [liar, good], { golden, sampleRatio: 0 });
     for (let count = 0; count < 20; count++)
@@ -124,7 +124,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("are found by golden inputs at intervals and after a return, and golden inputs in a row end the quarantine", async () => {
     const clock = manualClock();
-    const [bad, good] = [endpointState("bad"), endpointState("good", {}, 5)];
+    const [bad, good] = [testEndpoint("bad"), testEndpoint("good", {}, 5)];
     const checks = { golden, sampleRatio: 0, goldenEveryMs: 20_000 };
     const { ask, quarantines, events } = offloader(clock, [bad, good], checks);
     expect(await ask(1)).toEqual({ y: 2, where: "bad" });
@@ -160,7 +160,7 @@ describe("answers that are wrong and plausible", () => {
       offers: false,
       serves,
     });
-    const good = endpointState("good", {}, 500);
+    const good = testEndpoint("good", {}, 500);
     const { ask, quarantines } = offloader(clock, [good, standIn], { golden, sampleRatio: 0 });
     expect(await ask(1)).toEqual({ y: 2, where: "stand-in" });
     await clock.advance(1);
@@ -174,11 +174,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("are found by a second endpoint, and the third decides which one is wrong", async () => {
     const clock = manualClock();
-    const [liar, ...others] = [
-      endpointState("liar"),
-      endpointState("b", {}, 500),
-      endpointState("c", {}, 600),
-    ];
+    const [liar, ...others] = [testEndpoint("liar"), testEndpoint("b", {}, 500), testEndpoint("c", {}, 600)];
     const { ask, quarantines, events } = offloader(clock, [liar!, ...others], always);
     for (let count = 0; count < 12; count++) expect((await ask(count)).where).toBe("liar");
     await clock.advance(1);
@@ -204,9 +200,9 @@ describe("answers that are wrong and plausible", () => {
   it("are found although the third endpoint is paused after a failure: it is used all the same", async () => {
     const clock = manualClock();
     const [quick, liar, good] = [
-      endpointState("quick"),
-      endpointState("liar", {}, 5),
-      endpointState("good", {}, 50),
+      testEndpoint("quick"),
+      testEndpoint("liar", {}, 5),
+      testEndpoint("good", {}, 50),
     ];
     const { ask, quarantines } = offloader(clock, [quick, liar, good], always);
     expect((await ask(1)).where).toBe("quick");
@@ -223,9 +219,9 @@ describe("answers that are wrong and plausible", () => {
   it("are found while another endpoint is in quarantine, which is not judged by a liar alone", async () => {
     const clock = manualClock();
     const [liar, mended, good] = [
-      endpointState("liar"),
-      endpointState("mended", {}, 5),
-      endpointState("good", {}, 50),
+      testEndpoint("liar"),
+      testEndpoint("mended", {}, 5),
+      testEndpoint("good", {}, 50),
     ];
     const { ask, quarantines, events } = offloader(clock, [liar, mended, good], always);
     mended.state.lies = true;
@@ -253,9 +249,9 @@ describe("answers that are wrong and plausible", () => {
   it("count against an endpoint in quarantine although no other endpoint can judge them", async () => {
     const clock = manualClock();
     const [quick, bad, judge] = [
-      endpointState("quick"),
-      endpointState("bad", {}, 5),
-      endpointState("judge", {}, 50),
+      testEndpoint("quick"),
+      testEndpoint("bad", {}, 5),
+      testEndpoint("judge", {}, 50),
     ];
     const { ask, quarantines, events } = offloader(clock, [quick, bad, judge], always);
     const askUntil = async (done: () => boolean): Promise<void> => {
@@ -283,8 +279,8 @@ describe("answers that are wrong and plausible", () => {
 
   it("are told from right ones by the device", async () => {
     const clock = manualClock();
-    const liar = endpointState("liar");
-    const device = endpointState("device", { tier: "device", zone: "device" }, 50);
+    const liar = testEndpoint("liar");
+    const device = testEndpoint("device", { tier: "device", zone: "device" }, 50);
     const { ask, quarantines } = offloader(clock, [liar], always, device);
     expect((await ask(1)).where).toBe("liar");
     liar.state.lies = true;
@@ -298,7 +294,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("keep an endpoint out that comes back, or of which the directory says something else, until it is right", async () => {
     const clock = manualClock();
-    const [bad, good] = [endpointState("bad"), endpointState("good", {}, 5)];
+    const [bad, good] = [testEndpoint("bad"), testEndpoint("good", {}, 5)];
     const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
     const directory = listedDirectory([bad.info, good.info]);
     const made = createOffloader({
@@ -334,7 +330,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("leave no golden input waiting when the offloader is closed", async () => {
     const clock = manualClock();
-    const bad = endpointState("bad");
+    const bad = testEndpoint("bad");
     const far: Endpoint = {
       ...passThrough(bad),
       infer: (request, call) => untilAborted(bad.infer(request, call), call.abort, "execute"),
@@ -352,7 +348,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("let an endpoint back that has replaced the content with the wrong answers", async () => {
     const clock = manualClock();
-    const bad = endpointState("bad");
+    const bad = testEndpoint("bad");
     const next = { ...description, version: "2", digest: `sha256:${"5".repeat(64)}` };
     const offers = [doubleOffer(next, bad.info, 1)];
     const run = (inputs: Tensors): Tensors => one("y", valueOf(inputs, "x") * 2);
@@ -390,7 +386,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("are left on their way where their endpoint was found to lie before they began to arrive", async () => {
     const clock = manualClock();
-    const bad = endpointState("bad");
+    const bad = testEndpoint("bad");
     const calls: Call[] = [];
     const far: Endpoint = {
       ...passThrough(bad),
@@ -416,7 +412,7 @@ describe("answers that are wrong and plausible", () => {
 
   it("of two endpoints that nothing else can judge are told and nobody is blamed", async () => {
     const clock = manualClock();
-    const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
+    const [liar, good] = [testEndpoint("liar"), testEndpoint("good", {}, 5)];
     const { ask, quarantines, events } = offloader(clock, [liar, good], always);
     liar.state.lies = true;
     for (let count = 0; count < 12; count++) {
@@ -433,9 +429,9 @@ describe("answers that are wrong and plausible", () => {
 describe("checks", () => {
   it("never take a request where it must not go", async () => {
     const clock = manualClock();
-    const first = endpointState("first", { trust: "vouched" });
-    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "vouched" }, 5);
-    const listed = endpointState("listed", { trust: "listed" }, 5);
+    const first = testEndpoint("first", { trust: "vouched" });
+    const elsewhere = testEndpoint("elsewhere", { zone: "us", trust: "vouched" }, 5);
+    const listed = testEndpoint("listed", { trust: "listed" }, 5);
     const { ask } = offloader(clock, [first, elsewhere, listed], always);
     for (let count = 0; count < 30; count++) {
       await ask(count, { zones: ["eu"], dataClass: "secret" });
@@ -448,7 +444,7 @@ describe("checks", () => {
 
   it("take the configured share of requests, and none of a caller that saves energy", async () => {
     const clock = manualClock();
-    const [first, second] = [endpointState("first"), endpointState("second", {}, 5)];
+    const [first, second] = [testEndpoint("first"), testEndpoint("second", {}, 5)];
     const { ask } = offloader(clock, [first, second], { sampleRatio: 0.05 });
     for (let count = 0; count < 400; count++) {
       await ask(count);
@@ -470,7 +466,7 @@ describe("answers that are confirmed before they are given", () => {
 
   it("are right while an endpoint lies, which is found out by its first lie", async () => {
     const clock = manualClock();
-    const [liar, ...others] = [endpointState("liar"), endpointState("b", {}, 5), endpointState("c", {}, 6)];
+    const [liar, ...others] = [testEndpoint("liar"), testEndpoint("b", {}, 5), testEndpoint("c", {}, 6)];
     const { offloader: made, ask, quarantines } = offloader(clock, [liar!, ...others], quiet);
     const x = give(float32Tensor("x", [1], Float32Array.of(1)));
     const first = await clock.finish(made.infer("twice", { x }, confirm));
@@ -490,7 +486,7 @@ describe("answers that are confirmed before they are given", () => {
 
   it("bring an endpoint back by what it is shown, where nothing else is run twice", async () => {
     const clock = manualClock();
-    const [liar, ...others] = [endpointState("liar"), endpointState("b", {}, 5), endpointState("c", {}, 6)];
+    const [liar, ...others] = [testEndpoint("liar"), testEndpoint("b", {}, 5), testEndpoint("c", {}, 6)];
     const { ask, quarantines, events } = offloader(clock, [liar!, ...others], quiet);
     liar!.state.lies = true;
     await ask(3, confirm);
@@ -503,7 +499,7 @@ describe("answers that are confirmed before they are given", () => {
 
   it("are given by nobody where only one endpoint is left, or two differ and nobody else can tell", async () => {
     const clock = manualClock();
-    const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
+    const [liar, good] = [testEndpoint("liar"), testEndpoint("good", {}, 5)];
     const alone = offloader(clock, [good], quiet);
     await expect(alone.ask(1, confirm)).rejects.toMatchObject({
       reason: "unconfirmed",
@@ -515,7 +511,7 @@ describe("answers that are confirmed before they are given", () => {
       reason: "unconfirmed",
       message: expect.stringMatching(/gave different answers of twice, and nobody is left/),
     });
-    const judge = endpointState("judge", {}, 6);
+    const judge = testEndpoint("judge", {}, 6);
     judge.state.hangs = true;
     const waiting = offloader(clock, [liar, good, judge], quiet);
     await expect(waiting.ask(1, { ...confirm, deadlineMs: 500 })).rejects.toMatchObject({
@@ -535,7 +531,7 @@ describe("answers that are confirmed before they are given", () => {
 
   it("come from two others while an endpoint is silent, and say when the time was too short for the second", async () => {
     const clock = manualClock();
-    const [silent, b, c] = [endpointState("silent"), endpointState("b", {}, 5), endpointState("c", {}, 6)];
+    const [silent, b, c] = [testEndpoint("silent"), testEndpoint("b", {}, 5), testEndpoint("c", {}, 6)];
     const { offloader: made, ask } = offloader(clock, [silent, b, c], quiet);
     await ask(1, confirm);
     silent.state.hangs = true;
@@ -553,9 +549,9 @@ describe("answers that are confirmed before they are given", () => {
   it("come from a third endpoint where one of two breaks, and do not run on the other again", async () => {
     const clock = manualClock();
     const [a, b, c] = [
-      endpointState("a", {}, 5, clock),
-      endpointState("b", {}, 30, clock),
-      endpointState("c", {}, 40, clock),
+      testEndpoint("a", {}, 5, clock),
+      testEndpoint("b", {}, 30, clock),
+      testEndpoint("c", {}, 40, clock),
     ];
     const { offloader: made, ask } = offloader(clock, [a, b, c], quiet);
     await ask(1, confirm);
@@ -569,9 +565,9 @@ describe("answers that are confirmed before they are given", () => {
   it("come soon from an endpoint that is left alone for its silence, when the second opinion is silent", async () => {
     const clock = manualClock();
     const [a, b, c] = [
-      endpointState("a", {}, 5, clock),
-      endpointState("b", {}, 6, clock),
-      endpointState("c", {}, 4, clock),
+      testEndpoint("a", {}, 5, clock),
+      testEndpoint("b", {}, 6, clock),
+      testEndpoint("c", {}, 4, clock),
     ];
     const { ask } = offloader(clock, [a, b, c], quiet);
     const took = async () => {
@@ -594,18 +590,16 @@ describe("answers that are confirmed before they are given", () => {
 
   it("ask no endpoint twice about one request, and a third as soon as one of the two is late", async () => {
     const clock = manualClock();
-    const endpointStates = ["a", "b", "c"].map((id, at) => endpointState(id, {}, 5 + at, clock));
-    const { ask } = offloader(clock, endpointStates, quiet);
+    const endpoints = ["a", "b", "c"].map((id, at) => testEndpoint(id, {}, 5 + at, clock));
+    const { ask } = offloader(clock, endpoints, quiet);
     for (let count = 0; count < 20; count++) await ask(1, confirm);
-    for (const silent of endpointStates) {
+    for (const silent of endpoints) {
       silent.state.hangs = true;
-      const before = endpointStates.map(({ requests: asked }) => asked.length);
+      const before = endpoints.map(({ requests: asked }) => asked.length);
       const beganMs = clock.nowMs();
       expect((await ask(3, { ...confirm, deadlineMs: 5000 })).y).toBe(6);
       expect(clock.nowMs() - beganMs).toBeLessThan(150);
-      expect(Math.max(...endpointStates.map(({ requests: asked }, at) => asked.length - before[at]!))).toBe(
-        1,
-      );
+      expect(Math.max(...endpoints.map(({ requests: asked }, at) => asked.length - before[at]!))).toBe(1);
       silent.state.hangs = false;
       await clock.advance(60_000);
       for (let count = 0; count < 20; count++) await ask(1, confirm);
@@ -616,7 +610,7 @@ describe("answers that are confirmed before they are given", () => {
     const clock = manualClock();
     let probes = 0;
     const crowd = ["a", "b", "c"].map((id) => {
-      const one = endpointState(id, {}, 50, clock);
+      const one = testEndpoint(id, {}, 50, clock);
       one.load.inFlight = 3;
       const probe = async () => ({ ...one.load, atMs: (probes++, clock.nowMs()) });
       return { ...one, capabilities: { probe } };
@@ -641,8 +635,8 @@ describe("answers that are confirmed before they are given", () => {
 
   it("run on the local endpoint once, too, where it is not trusted alone", async () => {
     const clock = manualClock();
-    const own = endpointState("gate", {}, 5, clock);
-    const [silent, good] = [endpointState("silent", {}, 6, clock), endpointState("good", {}, 50, clock)];
+    const own = testEndpoint("gate", {}, 5, clock);
+    const [silent, good] = [testEndpoint("silent", {}, 6, clock), testEndpoint("good", {}, 50, clock)];
     // Then a late one has no back-up elsewhere in its plan.
     const { parts } = offloader(clock, [silent, good], quiet, own, { objective: "cost" });
     const gate = offloadEndpoint(parts);
@@ -663,9 +657,9 @@ describe("answers that are confirmed before they are given", () => {
 
   it("never go where the request must not go", async () => {
     const clock = manualClock();
-    const first = endpointState("first", { trust: "vouched" });
-    const elsewhere = endpointState("elsewhere", { zone: "us", trust: "vouched" }, 5);
-    const listed = endpointState("listed", { trust: "listed" }, 5);
+    const first = testEndpoint("first", { trust: "vouched" });
+    const elsewhere = testEndpoint("elsewhere", { zone: "us", trust: "vouched" }, 5);
+    const listed = testEndpoint("listed", { trust: "listed" }, 5);
     const { ask } = offloader(clock, [first, elsewhere, listed], quiet);
     const rules = { zones: ["eu"], dataClass: "secret", ...confirm };
     await expect(ask(1, rules)).rejects.toMatchObject({ reason: "unconfirmed" });
@@ -674,8 +668,8 @@ describe("answers that are confirmed before they are given", () => {
 
   it("may be the device's alone, which its own apps believe", async () => {
     const clock = manualClock();
-    const device = endpointState("device", { tier: "device", zone: "device" }, 5);
-    const liar = endpointState("liar", {}, 1);
+    const device = testEndpoint("device", { tier: "device", zone: "device" }, 5);
+    const liar = testEndpoint("liar", {}, 1);
     liar.state.lies = true;
     const { ask, quarantines, offloader: made } = offloader(clock, [liar], quiet, device);
     expect(await ask(2, confirm)).toEqual({ y: 4, where: "device" });
@@ -686,7 +680,7 @@ describe("answers that are confirmed before they are given", () => {
 
   it("are demanded by defaults that no caller can revoke, for every caller of an endpoint", async () => {
     const clock = manualClock();
-    const [liar, good] = [endpointState("liar"), endpointState("good", {}, 5)];
+    const [liar, good] = [testEndpoint("liar"), testEndpoint("good", {}, 5)];
     liar.state.lies = true;
     const strict = offloader(clock, [liar, good], quiet, undefined, { confirm: true });
     await expect(strict.ask(1, { confirm: false })).rejects.toMatchObject({ reason: "unconfirmed" });

@@ -84,7 +84,7 @@ const info = (id: string, tier: EndpointInfo["tier"], zone: string): EndpointInf
   rates: { microsPerSecond: 0, microsPerMegabyte: 0, activeWatts: 2 },
 });
 
-function endpointState(clock: VirtualClock, id: string, zone: string, speed: number, has = model) {
+function testEndpoint(clock: VirtualClock, id: string, zone: string, speed: number, has = model) {
   return simulatedEndpoint({
     info: info(id, zone === "device" ? "device" : "edge", zone),
     models: [has],
@@ -127,8 +127,8 @@ describe("offloadEndpoint", () => {
     const clock = virtualClock();
     const edge = offloadEndpoint({
       ...parts(clock),
-      local: endpointState(clock, "edge", "eu", 1),
-      endpoints: [endpointState(clock, "cloud", "us", 10)],
+      local: testEndpoint(clock, "edge", "eu", 1),
+      endpoints: [testEndpoint(clock, "cloud", "us", 10)],
     });
     const offers = await clock.runUntil(edge.offers({ model: "toy" }, call()));
     const whole = offers.filter((offer) => offer.segment.from === "start" && offer.segment.to === "end");
@@ -141,7 +141,7 @@ describe("offloadEndpoint", () => {
   /** A gateway before one endpoint, and the keys that this is asked with. */
   function keyed(clock: VirtualClock, has = model) {
     const keys: (string | undefined)[] = [];
-    const edge = endpointState(clock, "edge", "eu", 1, has);
+    const edge = testEndpoint(clock, "edge", "eu", 1, has);
     const watched: Endpoint = {
       ...edge,
       infer(asked, its, progress) {
@@ -185,7 +185,7 @@ describe("offloadEndpoint", () => {
     async (defaults) => {
       const clock = virtualClock();
       const gateway = (zone: string, trust: EndpointInfo["trust"]): Endpoint => {
-        const inner = endpointState(clock, "behind", zone, 1);
+        const inner = testEndpoint(clock, "behind", zone, 1);
         const endpoint = { ...inner, info: { ...inner.info, trust } };
         return offloadEndpoint({
           ...parts(clock),
@@ -213,7 +213,7 @@ describe("offloadEndpoint", () => {
     "offers nobody what the rules of its own operator keep from them: %o",
     async (defaults) => {
       const clock = virtualClock();
-      const endpoint = endpointState(clock, "behind", "us", 10);
+      const endpoint = testEndpoint(clock, "behind", "us", 10);
       const gate = offloadEndpoint({
         ...parts(clock),
         info: info("gateway", "edge", "eu"),
@@ -222,7 +222,7 @@ describe("offloadEndpoint", () => {
       });
       const device = createOffloader({
         ...parts(clock),
-        local: endpointState(clock, "device", "device", 0.5),
+        local: testEndpoint(clock, "device", "device", 0.5),
         endpoints: [gate],
       });
       const result = await clock.runUntil(device.infer("toy", { x }));
@@ -234,7 +234,7 @@ describe("offloadEndpoint", () => {
   it("passes on the form, the outputs and the parameters of a request", async () => {
     const clock = virtualClock();
     const passed: InferenceRequest[] = [];
-    const cloud = endpointState(clock, "cloud", "us", 10);
+    const cloud = testEndpoint(clock, "cloud", "us", 10);
     const spy: Endpoint = {
       ...cloud,
       info: cloud.info,
@@ -243,7 +243,7 @@ describe("offloadEndpoint", () => {
         return cloud.infer(given, with_, progress);
       },
     };
-    const { info } = endpointState(clock, "gate", "eu", 1);
+    const { info } = testEndpoint(clock, "gate", "eu", 1);
     const gate = offloadEndpoint({ ...parts(clock), info, endpoints: [spy] });
     const wire = { headerLength: 0, body: { kind: "parts", parts: [] } } as const;
     const extras = { wire, outputs: ["y"], parameters: { threshold: 0.5 } };
@@ -254,7 +254,7 @@ describe("offloadEndpoint", () => {
   it("never offers or takes a way back to where the request has been", async () => {
     const clock = virtualClock();
     const asked: Call[] = [];
-    const cloud = endpointState(clock, "cloud", "us", 10);
+    const cloud = testEndpoint(clock, "cloud", "us", 10);
     const spy: Endpoint = {
       ...cloud,
       info: cloud.info,
@@ -265,7 +265,7 @@ describe("offloadEndpoint", () => {
     };
     const edge = offloadEndpoint({
       ...parts(clock),
-      local: endpointState(clock, "edge", "eu", 1),
+      local: testEndpoint(clock, "edge", "eu", 1),
       endpoints: [spy],
     });
     const offers = await clock.runUntil(edge.offers({ model: "toy" }, call({ path: ["cloud"] })));
@@ -286,7 +286,7 @@ describe("offloadEndpoint", () => {
 
   it("composes over three tiers, each knowing only its neighbours, and does not count to infinity when two know each other", async () => {
     const clock = virtualClock();
-    const cloud = endpointState(clock, "cloud", "us", 20);
+    const cloud = testEndpoint(clock, "cloud", "us", 20);
     const regional = offloadEndpoint({
       ...parts(clock),
       info: info("regional", "edge", "eu"),
@@ -294,12 +294,12 @@ describe("offloadEndpoint", () => {
     });
     const store = offloadEndpoint({
       ...parts(clock),
-      local: endpointState(clock, "store", "eu/de", 1),
+      local: testEndpoint(clock, "store", "eu/de", 1),
       endpoints: [regional],
     });
     const device = createOffloader({
       ...parts(clock),
-      local: endpointState(clock, "device", "device", 0.5),
+      local: testEndpoint(clock, "device", "device", 0.5),
       endpoints: [store],
     });
     const result = await clock.runUntil(device.infer("toy", { x }));
@@ -329,7 +329,7 @@ describe("offloadEndpoint", () => {
 
   it("finds the way back where two know each other by other names than their own", async () => {
     const clock = virtualClock();
-    const cloud = endpointState(clock, "cloud", "us", 20);
+    const cloud = testEndpoint(clock, "cloud", "us", 20);
     const asked: string[] = [];
     const a: { it?: Endpoint } = {};
     /** An endpoint as it is seen over the network, where it is known by its address. */
@@ -383,7 +383,7 @@ describe("offloadEndpoint", () => {
     [undefined, "mean=1,energy=2", undefined],
   ])("with defaults %o, a goal of %s is passed on as %s", async (defaults, came, sent) => {
     const clock = virtualClock();
-    const cloud = endpointState(clock, "cloud", "us", 10);
+    const cloud = testEndpoint(clock, "cloud", "us", 10);
     const asked: Call[] = [];
     const spy: Endpoint = {
       ...cloud,
@@ -408,7 +408,7 @@ describe("offloadEndpoint", () => {
     const gateway = offloadEndpoint({
       ...parts(clock),
       info: info("gateway", "edge", "eu"),
-      endpoints: [endpointState(clock, "cloud", "us", 10)],
+      endpoints: [testEndpoint(clock, "cloud", "us", 10)],
     });
     let reads = 0;
     const incoming = { spec: x.spec, byteLength: 1000, read: () => Promise.resolve((reads++, x)) };
@@ -425,7 +425,7 @@ describe("offloadEndpoint", () => {
 
   it("says which version it has when another is requested, and what is missing without a local endpoint", async () => {
     const clock = virtualClock();
-    const edge = offloadEndpoint({ ...parts(clock), local: endpointState(clock, "edge", "eu", 1) });
+    const edge = offloadEndpoint({ ...parts(clock), local: testEndpoint(clock, "edge", "eu", 1) });
     const other = { ...request, segment: { ...request.segment, digest: `sha256:${"9".repeat(64)}` } };
     await expect(clock.runUntil(edge.infer(other, call()))).rejects.toMatchObject({
       reason: "unknown-version",
@@ -442,7 +442,7 @@ describe("offloadEndpoint", () => {
 describe("the first use of a model", () => {
   /** An endpoint that is so busy that the first `count` questions are not answered in time. */
   function busy(clock: VirtualClock, id: string, count: number, answersMs = 3500): Endpoint {
-    const one = endpointState(clock, id, "eu", 1);
+    const one = testEndpoint(clock, id, "eu", 1);
     let asked = 0;
     return {
       ...one,
@@ -458,7 +458,7 @@ describe("the first use of a model", () => {
 
   it("lets it be told at once from then on, but not to a question that has been here", async () => {
     const clock = virtualClock();
-    const gateway = gatewayOver(clock, endpointState(clock, "a", "eu", 1));
+    const gateway = gatewayOver(clock, testEndpoint(clock, "a", "eu", 1));
     expect(gateway.capabilities?.known?.("toy", undefined, call())).toBeUndefined();
     const told = await clock.runUntil(gateway.describe("toy", undefined, call()));
     expect(told?.description.digest).toBe(description.digest);
@@ -477,7 +477,7 @@ describe("the first use of a model", () => {
 
   it("does not say that nobody has it while an endpoint has not answered", async () => {
     const clock = virtualClock();
-    const other = endpointState(clock, "b", "eu", 1);
+    const other = testEndpoint(clock, "b", "eu", 1);
     const without = { ...other, info: other.info, describe: () => Promise.resolve(undefined) };
     const gateway = gatewayOver(clock, busy(clock, "a", 50), without);
     await expect(clock.runUntil(gateway.infer(request, call()))).rejects.toMatchObject({
@@ -492,7 +492,7 @@ describe("the first use of a model", () => {
 
   it("says that a version is not there where another one is", async () => {
     const clock = virtualClock();
-    const { info, ...endpoint1 } = endpointState(clock, "b", "eu", 1);
+    const { info, ...endpoint1 } = testEndpoint(clock, "b", "eu", 1);
     const first: Endpoint = {
       ...endpoint1,
       info,
@@ -528,11 +528,11 @@ async function timedAt(endpoint: Endpoint, clock: VirtualClock): Promise<number>
 
 it("answers soon although the endpoint in use falls silent when its second runs are spent", async () => {
   const clock = virtualClock();
-  const edge = endpointState(clock, "a", "eu", 10);
+  const edge = testEndpoint(clock, "a", "eu", 10);
   const gateway = offloadEndpoint({
     ...parts(clock),
     info: info("gateway", "edge", "eu"),
-    endpoints: [edge, endpointState(clock, "b", "eu", 8)],
+    endpoints: [edge, testEndpoint(clock, "b", "eu", 8)],
     hedges: { burst: 0, targetRatio: 0, initialPrice: 5 },
   });
   const timed = (): Promise<number> => timedAt(gateway, clock);
@@ -544,7 +544,7 @@ it("answers soon although the endpoint in use falls silent when its second runs 
 
 it("tells whose request it was and of which model when an endpoint fails it, or does not say what it has", async () => {
   const clock = virtualClock();
-  const [broken, well] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "eu", 8)];
+  const [broken, well] = [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", "eu", 8)];
   const events: LongshoreEvent[] = [];
   const gateway = offloadEndpoint({
     ...parts(clock),
@@ -565,7 +565,7 @@ it("uses no endpoint that has the same content under another name, since its rul
   const clock = virtualClock();
   const named = { ...model, description: { ...description, name: "copy", dataClass: "public" } };
   const copy = { ...named, profile: { ...profile, model: "copy" } };
-  const [own, other] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "us", 10, copy)];
+  const [own, other] = [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", "us", 10, copy)];
   const gateway = offloadEndpoint({
     ...parts(clock),
     policy: tablePolicy({ internal: { zones: ["eu"], leastTrust: "none" }, public: { leastTrust: "none" } }),
@@ -584,7 +584,7 @@ it("uses no endpoint that has the same content under another name, since its rul
 
 it("uses an endpoint that was silent, or gone, when nothing else is left", async () => {
   const clock = virtualClock();
-  const [slow, other] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "eu", 8)];
+  const [slow, other] = [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", "eu", 8)];
   const gateway = offloadEndpoint({
     ...parts(clock),
     info: info("gateway", "edge", "eu"),
@@ -607,7 +607,7 @@ it("uses an endpoint that was silent, or gone, when nothing else is left", async
 
 it("uses the endpoint that was silent for the shortest time when all were", async () => {
   const clock = virtualClock();
-  const [dead, slow] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "eu", 8)];
+  const [dead, slow] = [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", "eu", 8)];
   const gateway = offloadEndpoint({
     ...parts(clock),
     info: info("gateway", "edge", "eu"),
@@ -633,10 +633,10 @@ it("uses the endpoint that was silent for the shortest time when all were", asyn
 
 it("uses no endpoint that was silent while a model that can be fetched here is left", async () => {
   const clock = virtualClock();
-  const silent = endpointState(clock, "a", "eu", 10);
+  const silent = testEndpoint(clock, "a", "eu", 10);
   const gateway = offloadEndpoint({
     ...parts(clock),
-    local: { ...endpointState(clock, "device", "device", 1), capabilities: { lacks: () => 1000 } },
+    local: { ...testEndpoint(clock, "device", "device", 1), capabilities: { lacks: () => 1000 } },
     endpoints: [silent],
   });
   const elsewhere = async (withinMs: number): Promise<readonly string[]> => {
@@ -655,7 +655,7 @@ describe("where one endpoint breaks and more is expected of the other than there
   /** A gateway over one that takes 10 ms and one that says it took 10 s, unless `zone` is where nothing may go. */
   function scene(zone = "eu") {
     const clock = virtualClock();
-    const [well, slow] = [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", zone, 10)];
+    const [well, slow] = [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", zone, 10)];
     slow.faults.promiseFactor = 1000;
     const over = (...endpoints: Endpoint[]) =>
       offloadEndpoint({ ...parts(clock), info: info("gateway", "edge", "eu"), endpoints });
@@ -698,7 +698,7 @@ describe("an endpoint that refuses one tenant for load", () => {
   /** A gateway over one that has no room for the tenant `flood` while it `refuses`, and is told who asks or not. */
   function scene(told: boolean, reason: Reason = "queue-full") {
     const clock = virtualClock();
-    const real = endpointState(clock, "a", "eu", 10);
+    const real = testEndpoint(clock, "a", "eu", 10);
     const over = { refuses: true };
     const asked: string[] = [];
     const full: Endpoint = {
@@ -779,7 +779,7 @@ it.each([{}, { zones: ["eu"] }, { leastTrust: "operated" as const }])(
   "says why no other endpoint takes a model, where none of it is here: rules %j",
   async (rules) => {
     const clock = virtualClock();
-    const real = endpointState(clock, "a", "eu", 10);
+    const real = testEndpoint(clock, "a", "eu", 10);
     const full = new LongshoreError("memory-limit", "admission", "made to be full", { retryAfterMs: 1000 });
     const server: Endpoint = { ...real, info: real.info, infer: () => Promise.reject(full) };
     const own: EndpointInfo = { ...info("edge", "edge", "us"), trust: "listed" };
@@ -802,7 +802,7 @@ it("explains where a request would run, and in the reply why it ran there when t
   const gateway = offloadEndpoint({
     ...parts(clock),
     info: info("gateway", "edge", "eu"),
-    endpoints: [endpointState(clock, "a", "eu", 10), endpointState(clock, "b", "us", 1)],
+    endpoints: [testEndpoint(clock, "a", "eu", 10), testEndpoint(clock, "b", "us", 1)],
   });
   const query = { model: "toy", features: { bytes: 100 } };
   const { rules } = call();
@@ -826,7 +826,7 @@ it("says whether any endpoint behind it answers, from one question a second", as
   const clock = virtualClock();
   let asked = 0;
   let fails: LongshoreError | undefined;
-  const real = endpointState(clock, "a", "eu", 10);
+  const real = testEndpoint(clock, "a", "eu", 10);
   const models = (): Promise<[]> => {
     asked++;
     return fails ? Promise.reject(fails) : Promise.resolve([]);
@@ -863,7 +863,7 @@ describe("the availability of a model", () => {
 
   it("is read from its endpoint on demand, once for all callers within a second", async () => {
     const clock = virtualClock();
-    const one = endpointState(clock, "a", "eu", 1);
+    const one = testEndpoint(clock, "a", "eu", 1);
     const asked: string[] = [];
     let is = true;
     const told: Endpoint = {
@@ -889,7 +889,7 @@ describe("the availability of a model", () => {
 
   it("is not so where its endpoint does not say so for two seconds, and is as soon as another does", async () => {
     const clock = virtualClock();
-    const [one, other] = [endpointState(clock, "a", "eu", 1), endpointState(clock, "b", "eu", 1)];
+    const [one, other] = [testEndpoint(clock, "a", "eu", 1), testEndpoint(clock, "b", "eu", 1)];
     let ends: AbortSignal | undefined;
     const silent: Endpoint = {
       ...one,

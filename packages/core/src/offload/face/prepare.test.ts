@@ -12,13 +12,13 @@ const call = housekeepingCall("test");
 
 /** A gateway before endpoints that note what they are to load, each with the variants that it offers; all where it offers nothing yet. */
 function before(
-  endpointStates: Readonly<Record<string, readonly string[]>>,
+  variantsByEndpoint: Readonly<Record<string, readonly string[]>>,
   about: Readonly<Record<string, Partial<EndpointInfo>>> = {},
 ) {
   const asked: string[] = [];
   const paths: (readonly string[])[] = [];
   const failing = new Set<string>();
-  const endpoints = Object.entries(endpointStates).map(([id, variants]): Endpoint => {
+  const endpoints = Object.entries(variantsByEndpoint).map(([id, variants]): Endpoint => {
     const own = {
       ...description,
       variants: ["default", "int8"].map((name) => ({ ...variant, name })),
@@ -80,14 +80,14 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
 });
 
 it("a gateway has nothing loaded where the rules permit no request, nor at the caller", async () => {
-  const endpointStates = {
+  const variantsByEndpoint = {
     one: ["default"],
     far: ["default"],
     loose: ["default"],
     phone: ["default"],
     back: ["default"],
   };
-  const { gateway, asked, paths } = before(endpointStates, {
+  const { gateway, asked, paths } = before(variantsByEndpoint, {
     one: { zone: "eu/berlin", trust: "operated" },
     far: { zone: "us", trust: "operated" },
     loose: { zone: "eu", trust: "listed" },

@@ -137,15 +137,15 @@ describe("sequences", () => {
     const device = counter(info("device", "movable", "device"), 20);
     const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [edge] });
     const sequence = offloader.sequence("total");
-    const endpointStates: string[] = [];
+    const ranAt: string[] = [];
     for (let step = 0; step < 9; step++) {
       if (step === 4) edge.fault = "down";
       const result = await clock.finish(sequence.next(one));
-      endpointStates.push(result.where);
+      ranAt.push(result.where);
       expect(total(result.outputs)).toBe(step + 1);
     }
-    expect(endpointStates.slice(0, 4)).toEqual(["edge", "edge", "edge", "edge"]);
-    expect(endpointStates.slice(4)).toEqual(["device", "device", "device", "device", "device"]);
+    expect(ranAt.slice(0, 4)).toEqual(["edge", "edge", "edge", "edge"]);
+    expect(ranAt.slice(4)).toEqual(["device", "device", "device", "device", "device"]);
     // Only the move carried the state; afterwards it was there.
     expect(device.carried).toEqual([4]);
     expect(edge.carried).toEqual([]);
@@ -186,14 +186,14 @@ describe("sequences", () => {
     const device = counter(info("device", "movable", "device"), 20);
     const offloader = createOffloader({ ...parts(clock), local: device, endpoints: [edge] });
     const sequence = offloader.sequence("total");
-    const endpointStates: string[] = [];
+    const ranAt: string[] = [];
     for (let step = 0; step < 8; step++) {
       edge.queueMs = step >= 3 ? 900 : 0;
       const result = await clock.finish(sequence.next(one));
-      endpointStates.push(result.where);
+      ranAt.push(result.where);
       expect(total(result.outputs)).toBe(step + 1);
     }
-    expect(endpointStates).toEqual(["edge", "edge", "edge", "edge", "device", "device", "device", "device"]);
+    expect(ranAt).toEqual(["edge", "edge", "edge", "edge", "device", "device", "device", "device"]);
     expect(device.carried).toEqual([4]);
   });
 
@@ -364,8 +364,8 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
     "go on when their endpoint is %s at step %i, and no step is done twice",
     async (fault, at) => {
       const clock = manualClock();
-      const endpointStates = [counter(info("a", "movable"), 1), counter(info("b", "movable"), 1)];
-      const gateway = gatewayBefore(clock, ...endpointStates);
+      const counters = [counter(info("a", "movable"), 1), counter(info("b", "movable"), 1)];
+      const gateway = gatewayBefore(clock, ...counters);
       const asked = (step: number): InferenceRequest => ({
         segment,
         inputs: tensorsOf(float32Tensor("x", [1], Float32Array.of(1))),
@@ -373,7 +373,7 @@ describe("sequences of clients that keep no state, behind a gateway", () => {
         sequence: { id: "7", step: step === 0 ? 0 : nextStep, end: step === 7, wantState: false },
       });
       for (let step = 0; step < 8; step++) {
-        const there = endpointStates.find(({ steps }) => steps.at(-1) === step - 1) ?? endpointStates[0];
+        const there = counters.find(({ steps }) => steps.at(-1) === step - 1) ?? counters[0];
         if (there) there.fault = step === at ? fault : "none";
         const response = await clock.finish(gateway.infer(asked(step), housekeepingCall("test")));
         expect(total(response.outputs)).toBe(step + 1);

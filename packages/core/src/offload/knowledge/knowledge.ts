@@ -63,7 +63,7 @@ export interface Knowledge extends Disposable {
   /** Polls every endpoint again about every model in use. */
   refresh(): Promise<void>;
   /** Records that an endpoint refused the content: its offers of it are forgotten, under every version name, until the next poll. */
-  refused(of: ServedVersion, endpointState: EndpointId): void;
+  refused(of: ServedVersion, endpoint: EndpointId): void;
 }
 
 /** For denied requests endpoints are polled again at most this often, in milliseconds. */

@@ -18,16 +18,14 @@ const patienceMs = 3000;
  * is answered where it began.
  */
 export async function listModels(
-  { self, local, endpoints: endpointStates, clock }: Holders,
+  { self, local, endpoints: others, clock }: Holders,
   call: Call,
   /** Endpoints that are queried, the first ones known. Default: all. */
   most: number = Infinity,
 ): Promise<readonly ModelListing[]> {
   if (call.path.includes(self)) return [];
   const nowMs = clock.nowMs();
-  const well = [...endpointStates.all.values()].filter(
-    ({ health }) => health.unavailable(nowMs) === undefined,
-  );
+  const well = [...others.all.values()].filter(({ health }) => health.unavailable(nowMs) === undefined);
   // An endpoint that polls others must be able to leave out slow ones in time.
   const deadlineMs = nowMs + Math.min(patienceMs, 0.8 * (call.deadlineMs - nowMs));
   const asking = Object.assign(ownCall(call), { deadlineMs, path: [...call.path, self] });

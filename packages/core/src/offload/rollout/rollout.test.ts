@@ -24,7 +24,7 @@ const nothingKept: KeptAliases = { aliases: [], removedRevision: 0 };
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** An endpoint with two versions, the second of which may fail, answer otherwise, or take its time. */
-async function endpointState(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
+async function world(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
   const clock = manualClock();
   const random = seededRandom(5);
   const events: LongshoreEvent[] = [];
@@ -96,7 +96,7 @@ async function endpointState(shelf?: AliasShelf, prepare?: RolloutParts["prepare
 
 describe("an alias", () => {
   it("is never what is known of a model of its name without waiting", async () => {
-    const { rollouts, clock, inner } = await endpointState();
+    const { rollouts, clock, inner } = await world();
     const asker = housekeepingCall("describe");
     const knowledge = await inner.describe("ocr", undefined, asker);
     const known = { ...inner, capabilities: { ...inner.capabilities, known: () => knowledge } };
@@ -106,7 +106,7 @@ describe("an alias", () => {
   });
 
   it("loads the requested version, by content", async () => {
-    const { rollouts, clock, inner, start } = await endpointState();
+    const { rollouts, clock, inner, start } = await world();
     await start("canary", 0.1);
     const loaded: string[] = [];
     const prepare = async ({ model, version, digest }: Segment): Promise<void> =>
@@ -124,7 +124,7 @@ describe("an alias", () => {
   });
 
   it("is changed only with its current revision, and every change is reported", async () => {
-    const { change, start, rollouts, events } = await endpointState();
+    const { change, start, rollouts, events } = await world();
     await expect(change(0, { do: "set", model: "ocr", version: "2" })).rejects.toMatchObject({
       reason: "conflict",
     });
@@ -165,7 +165,7 @@ describe("an alias", () => {
     let kept = nothingKept;
     const shelf: AliasShelf = { read: async () => kept, write: async (all) => void (kept = all) };
     let load: Promise<void> | undefined;
-    const { change, start, rollouts, events } = await endpointState(shelf, () => load ?? Promise.resolve());
+    const { change, start, rollouts, events } = await world(shelf, () => load ?? Promise.resolve());
     const set = { do: "set", model: "ocr", version: "2" } as const;
     await start("canary", 0.1);
     await change(2, { do: "remove" });
@@ -207,7 +207,7 @@ describe("an alias", () => {
         kept = all;
       },
     };
-    const { start, rollouts } = await endpointState(shelf);
+    const { start, rollouts } = await world(shelf);
     full = true;
     await expect(start("canary", 0.1)).rejects.toMatchObject({ reason: "internal" });
     expect(rollouts.find("reader")?.revision).toBe(1);
@@ -232,7 +232,7 @@ describe("an alias", () => {
         kept = aliases;
       },
     };
-    const { rollouts, ask, change, start, second } = await endpointState(shelf);
+    const { rollouts, ask, change, start, second } = await world(shelf);
     await start("canary", 0.5);
     slow = true;
     const promoting = change(2, { do: "promote" });
@@ -250,7 +250,7 @@ describe("an alias", () => {
   });
 
   it("gives a client that holds a part of a version that very version, and nothing else under its name", async () => {
-    const { start, ask } = await endpointState();
+    const { start, ask } = await world();
     await start("canary", 0.5);
     const segment = {
       model: "reader",
@@ -292,7 +292,7 @@ function loading() {
 describe("a candidate that has to be loaded", () => {
   it("gets no request before it is, and is no candidate where it cannot be", async () => {
     const loads = loading();
-    const { rollouts, start, change, ask } = await endpointState(undefined, (model, target) =>
+    const { rollouts, start, change, ask } = await world(undefined, (model, target) =>
       target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
     );
     const starting = start("canary", 1);
@@ -320,7 +320,7 @@ describe("a candidate that has to be loaded", () => {
 
   it("yields to another writer that changed the alias meanwhile", async () => {
     const loads = loading();
-    const { rollouts, start, change } = await endpointState(undefined, (model, target) =>
+    const { rollouts, start, change } = await world(undefined, (model, target) =>
       target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
     );
     const starting = start("canary", 1);
@@ -353,7 +353,7 @@ describe("a candidate that has to be loaded", () => {
       read: async () => ({ ...nothingKept, aliases: [alias("kept", 4)] }),
       write: async ({ aliases }) => void (kept = aliases),
     };
-    const { rollouts, ask, events } = await endpointState(shelf, (model, target) =>
+    const { rollouts, ask, events } = await world(shelf, (model, target) =>
       target.version === "1" ? Promise.resolve() : loads.prepare(model, target),
     );
     const segment = { version: "", digest: "", variant: "default", from: "start", to: "end" };
@@ -377,7 +377,7 @@ describe("a candidate that has to be loaded", () => {
 
 describe("a candidate", () => {
   it("gets its share, and the same tenant, user or sequence always the same side", async () => {
-    const { start, ask, rollouts } = await endpointState();
+    const { start, ask, rollouts } = await world();
     await start("ab", 0.3, "user");
     const sides = new Map<string, string>();
     for (let round = 0; round < 2; round++) {
@@ -398,7 +398,7 @@ describe("a candidate", () => {
   });
 
   it("gets no sequence that has begun with another version, and keeps those of its own", async () => {
-    const { start, ask, change } = await endpointState();
+    const { start, ask, change } = await world();
     const at = (id: string, step: number, end = false) =>
       ask({ sequence: { id, step, end, wantState: false } }).then(({ version }) => version);
     expect(await at("old", 0)).toBe("1");
@@ -435,7 +435,7 @@ describe("a candidate", () => {
   });
 
   it("that fails is covered by the stable version and rolled back", async () => {
-    const { start, ask, second, rollouts, events } = await endpointState();
+    const { start, ask, second, rollouts, events } = await world();
     await start("canary", 0.2);
     second.fails = true;
     for (let count = 0; count < 300; count++) expect((await ask()).version).toBe("1");
@@ -450,7 +450,7 @@ describe("a candidate", () => {
   });
 
   it("whose streams fail is covered before their first answer, and rolled back", async () => {
-    const { start, rollouts, inner, clock } = await endpointState();
+    const { start, rollouts, inner, clock } = await world();
     await start("canary", 0.3);
     let answersFirst = 0;
     const inferStream = async function* (request: InferenceRequest, call: Call) {
@@ -497,14 +497,14 @@ describe("a candidate", () => {
   });
 
   it("that is slower than allowed is rolled back, and one that is not is kept", async () => {
-    const slow = await endpointState();
+    const slow = await world();
     await slow.start("canary", 0.5);
     slow.second.tookMs = 17;
     for (let count = 0; count < 300; count++) await slow.ask();
     expect(slow.rollouts.find("reader")?.because).toMatch(
       /rolled back: (\d+) of \1 answers took more than 1\.5 times as long as the stable version's usually do, 10/,
     );
-    const well = await endpointState();
+    const well = await world();
     await well.start("canary", 0.5);
     well.second.tookMs = 14;
     for (let count = 0; count < 500; count++) await well.ask();
@@ -514,7 +514,7 @@ describe("a candidate", () => {
   it("that callers wait for in vain is rolled back, and one that they wait for no longer than they may is kept", async () => {
     const hungUp = new LongshoreError("cancelled", "transport", "the caller has gone");
     const tried = async (tookMs: number, patienceMs: number) => {
-      const { start, second, clock, ask, rollouts } = await endpointState();
+      const { start, second, clock, ask, rollouts } = await world();
       await start("canary", 0.5);
       second.tookMs = tookMs;
       for (let count = 0; count < 200; count++) {
@@ -570,7 +570,7 @@ describe("a candidate", () => {
 
 describe("a shadow", () => {
   it("answers nobody, under the rules of the caller, and is rolled back when its answers differ", async () => {
-    const { start, ask, second, asked, rollouts, clock } = await endpointState();
+    const { start, ask, second, asked, rollouts, clock } = await world();
     await start("shadow", 1);
     const rules = { dataClass: "secret", leastTrust: "vouched", zones: ["eu"] } as const;
     for (let count = 0; count < 40; count++) {
@@ -589,7 +589,7 @@ describe("a shadow", () => {
   });
 
   it("ignores class texts whose figures differ in the last decimal place only", async () => {
-    const { start, ask, second, rollouts, clock } = await endpointState();
+    const { start, ask, second, rollouts, clock } = await world();
     await start("shadow", 1);
     second.factor = 1.2;
     for (let count = 0; count < 40; count++) {
@@ -601,7 +601,7 @@ describe("a shadow", () => {
   });
 
   it("has as long as its caller gave the stable version, and not what that left", async () => {
-    const { start, ask, rollouts, clock } = await endpointState();
+    const { start, ask, rollouts, clock } = await world();
     await start("shadow", 1);
     for (let count = 0; count < 60; count++) {
       expect(await ask({}, { deadlineMs: clock.nowMs() + 15 })).toEqual({ version: "1", y: 3 });
@@ -611,7 +611,7 @@ describe("a shadow", () => {
   });
 
   it("is not given up before as many of its answers were seen as that takes, each counted once", async () => {
-    const { start, ask, second, rollouts, clock } = await endpointState();
+    const { start, ask, second, rollouts, clock } = await world();
     await start("shadow", 1);
     second.factor = 1.2;
     for (let count = 0; count < 19; count++) {
@@ -677,7 +677,7 @@ describe("aliases of the operator", () => {
         return Promise.resolve();
       },
     };
-    const { rollouts, ask, change } = await endpointState(shelf);
+    const { rollouts, ask, change } = await world(shelf);
     rollouts.follow([operators(5, "2")]);
     expect(await ask()).toMatchObject({ version: "2" });
     await expect(change(5, { do: "set", model: "ocr", version: "1" })).rejects.toMatchObject({
@@ -697,7 +697,7 @@ describe("aliases of the operator", () => {
   it("leave no revision that the endpoint could give out again, nor one that existed before them", async () => {
     let kept = nothingKept;
     const shelf: AliasShelf = { read: async () => kept, write: async (all) => void (kept = all) };
-    const { rollouts, change } = await endpointState(shelf);
+    const { rollouts, change } = await world(shelf);
     const set = { do: "set", model: "ocr", version: "1" } as const;
     for (let revision = 1; revision < 5; revision++) await change(revision, set);
     rollouts.follow([operators(2, "2")]);
@@ -719,7 +719,7 @@ describe("aliases of the operator", () => {
       read: () => Promise.resolve(nothingKept),
       write: () => (slow ? new Promise((resolve) => (written = resolve)) : Promise.resolve()),
     };
-    const { rollouts, change } = await endpointState(shelf);
+    const { rollouts, change } = await world(shelf);
     slow = true;
     const changing = change(1, { do: "set", model: "ocr", version: "1" });
     const refused = expect(changing).rejects.toMatchObject({ reason: "not-permitted" });
@@ -732,7 +732,7 @@ describe("aliases of the operator", () => {
   });
 
   it("whose candidate was given up stay so until a newer word", async () => {
-    const { rollouts, ask, second } = await endpointState();
+    const { rollouts, ask, second } = await world();
     rollouts.follow([operators(1, "1", "2")]);
     second.fails = true;
     for (let count = 0; count < 200 && rollouts.find("reader")?.trial; count++) await ask();

@@ -22,10 +22,10 @@ type Run = (request: InferenceRequest, call: Call) => Promise<InferenceResponse>
  */
 export function stepsAround(
   local: Endpoint,
-  endpointStates: readonly Endpoint[],
+  servers: readonly Endpoint[],
   parts: { readonly clock: Clock; readonly observer: Observer },
 ): Run {
-  const { endpoints } = withStepModels({ ...parts, local, endpoints: endpointStates });
+  const { endpoints } = withStepModels({ ...parts, local, endpoints: servers });
   const found = new Map<string, Endpoint>();
 
   async function endpointOf(request: InferenceRequest["segment"], step: Step, call: Call): Promise<Endpoint> {
@@ -53,7 +53,7 @@ export function stepsAround(
     if (failed !== undefined) throw failed;
     const name = "model" in step.run ? step.run.model : "";
     const asked =
-      endpointStates.map(({ info }) => info.address ?? info.id).join(", ") || "no other endpoint was named";
+      servers.map(({ info }) => info.address ?? info.id).join(", ") || "no other endpoint was named";
     const what = `no endpoint has ${name} (step ${step.id}) as the pipeline wants it: ${asked}`;
     throw new LongshoreError("no-endpoint", "resolve", what);
   }

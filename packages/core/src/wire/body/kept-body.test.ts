@@ -33,8 +33,8 @@ function source(
 const bytesOf = (length: number): Uint8Array => Uint8Array.from({ length }, (_, index) => index * 7);
 
 function torn(whole: Uint8Array, cuts: readonly number[]): readonly Uint8Array[] {
-  const endpoints = [...new Set(cuts.map((cut) => cut % (whole.byteLength + 1)))].sort((a, b) => a - b);
-  return [0, ...endpoints].map((from, index) => whole.slice(from, endpoints[index] ?? whole.byteLength));
+  const at = [...new Set(cuts.map((cut) => cut % (whole.byteLength + 1)))].sort((a, b) => a - b);
+  return [0, ...at].map((from, index) => whole.slice(from, at[index] ?? whole.byteLength));
 }
 
 async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {

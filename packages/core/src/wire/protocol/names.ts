@@ -1,4 +1,4 @@
-/** Headers and name conventions of the wire, in one endpoint. Header names are lower-case. */
+/** Names of the headers of the wire, and conventions for names. Header names are lower-case. */
 
 /** Bytes of the JSON that stands before the binary tensors; 0 for a raw request. */
 export const headerLengthHeader = "inference-header-content-length";

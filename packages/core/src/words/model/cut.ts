@@ -5,7 +5,7 @@ import { type CutId, type Digest, endCut, startCut } from "./model.ts";
 export type Reveals = "input" | "features" | "answer";
 
 /**
- * A legal endpoint to stop. `start` and `end` are cuts, a cut between pipeline steps is called by the step it follows, and
+ * A legal point to stop. `start` and `end` are cuts, a cut between pipeline steps is called by the step it follows, and
  * a cut inside a step's graph `<step>.c<n>` (in a bare graph `c<n>`).
  */
 export interface Cut {

@@ -4,7 +4,7 @@ import type { TensorSpec } from "../tensor/index.ts";
 /** `sha256:` and 64 hexadecimal digits, over what a version consists of. Equal digests, equal answers. */
 export type Digest = string;
 
-/** A short safe name (`[a-z0-9._-]`, at most 64) of a legal endpoint to stop. Tensor names never appear in it. */
+/** A short safe name (`[a-z0-9._-]`, at most 64) of a legal point to stop. Tensor names never appear in it. */
 export type CutId = string;
 
 /** The cut before anything ran (the app's bytes) and the cut after everything (the answer). */

@@ -159,7 +159,7 @@ export class Http1Connection implements ReadBuffers {
 
   readonly #onData = (chunk: Buffer): void => this.#take(chunk, chunk);
 
-  /** Takes bytes that lie in memory which is used again, unless much of a body is arriving that has no endpoint yet. */
+  /** Takes bytes that lie in memory which is used again, unless much of a body is arriving that has no memory of its own yet. */
   #take(chunk: Buffer, memory: Uint8Array): void {
     if (!this.#busy) this.#begin(chunk);
     else if (this.#arriving) this.#arrive(this.#arriving, chunk, memory);

@@ -25,7 +25,7 @@ async function dial(port: number): Promise<Socket> {
 
 describe("a connection that reads into given memory", () => {
   it("is made from one that Node.js has accepted, and is counted by its server as before", async () => {
-    const endpoints = [new Uint8Array(3), new Uint8Array(5)];
+    const buffers = [new Uint8Array(3), new Uint8Array(5)];
     const came: number[] = [];
     let asked = 0;
     const server = createServer().listen(0, "127.0.0.1");
@@ -35,7 +35,7 @@ describe("a connection that reads into given memory", () => {
     const socket = await dial((server.address() as { port: number }).port);
     const [given] = (await accepted) as [Socket];
     const direct = directSocket(given, {
-      memory: () => endpoints[asked++ % 2]!,
+      memory: () => buffers[asked++ % 2]!,
       came: (bytes) => came.push(bytes),
     });
     if (!direct) throw new Error("this Node.js cannot do it any more");
@@ -45,7 +45,7 @@ describe("a connection that reads into given memory", () => {
     socket.end();
     await ended;
     expect(came).toEqual([3, 5]);
-    expect(endpoints.map((endpoint) => Buffer.from(endpoint).toString())).toEqual(["abc", "defgh"]);
+    expect(buffers.map((buffer) => Buffer.from(buffer).toString())).toEqual(["abc", "defgh"]);
     direct.destroy();
     await once(direct, "close");
     const connections = await new Promise((resolve) => server.getConnections((_, count) => resolve(count)));

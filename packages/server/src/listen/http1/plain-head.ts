@@ -35,7 +35,7 @@ const special: ReadonlySet<string> = new Set([
  * Reads a head, its empty line included. Undefined for whatever is not plain beyond doubt, well-formed or not: each name
  * once, none that changes how the message is read, one `Host`, one length. That is for a whole reader of HTTP to judge.
  *
- * @param before One that was read here: a line that it has at the same endpoint is not looked into again.
+ * @param before One that was read here: a line with the same index and text is not parsed again.
  */
 export function plainHead(text: string, before?: PlainHead): PlainHead | undefined {
   const lines = text.slice(0, -4).split("\r\n");
