@@ -19,3 +19,6 @@ export function meanRequest(floats: number): PreparedRequest {
   ];
   return { head: `${head.join("\r\n")}\r\n\r\n`, body };
 }
+
+/** The number of floats in a request of 1 kB, as in `bench gateway`. */
+export const floatsOf1k = 230;

@@ -5,7 +5,7 @@ interface Mechanism {
   readonly files: RegExp;
 }
 
-/** The work of a gateway for one request. Files that no entry names are listed under their module. */
+/** The work for one request. Files that no entry names are listed under their module. */
 const mechanisms: readonly Mechanism[] = [
   { name: "Node.js: sockets, streams, timers", files: /^node:/ },
   { name: "HTTP to the server", files: /^undici\/|^nodejs\/http\// },
@@ -29,6 +29,9 @@ const mechanisms: readonly Mechanism[] = [
   },
   { name: "probes and checks of answers", files: /^core\/offload\/(probe|check)\// },
   { name: "account, price, receipt", files: /^core\/offload\/account\// },
+  { name: "engine: queues, batches, what waits", files: /^engine\/schedule\// },
+  { name: "engine: admission, segments, answers", files: /^engine\/(execute|run|repository|sequence)\// },
+  { name: "runtime: sessions, messages to lanes", files: /^(engine|nodejs)\/runtime\/|^onnxruntime-/ },
   { name: "calls, deadlines, clock, small collections", files: /^core\/words\/|^nodejs\/device\// },
 ];
 

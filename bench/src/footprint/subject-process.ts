@@ -1,14 +1,20 @@
 /**
- * A gateway in a process of its own, which tells what one request makes it do: `node gateway-process.js ROOT SERVER...` runs the
- * gateway of the checkout at ROOT before these servers. Its parent sends a `Question` and gets an answer of the same kind.
+ * A gateway, server or app in a process of its own, which reports the work of one request: `node subject-process.js ROOT KIND PART...` runs
+ * the checkout at ROOT. The parts of a gateway are its servers, of a server or app the folder of its models. The parent process sends a
+ * `CountRequest` and gets an `Answer`.
  */
 import type { HeapProfiler } from "node:inspector";
 import { Session } from "node:inspector/promises";
 import { pathToFileURL } from "node:url";
 import type * as longshore from "longshore";
+import { floatsOf1k } from "../mean-request.ts";
 
-/** Begin to count, or report the count. */
+/** The programs whose work is counted. An app calls `infer()` and runs the model on its own device. */
+export type SubjectKind = "gateway" | "server" | "device";
+
+/** Begin to count, or report the count; `infer`: an app infers once. */
 export type CountRequest =
+  | "infer"
   | "count-calls"
   | "calls"
   | "stop-calls"
@@ -34,16 +40,39 @@ export interface CalledFunction {
 }
 
 export type Answer =
+  /** The port is 0 for an app. */
   | { readonly kind: "port"; readonly port: number }
   | { readonly kind: "begun" }
   | { readonly kind: "calls"; readonly functions: readonly CalledFunction[] }
   | { readonly kind: "bytes"; readonly bytes: number }
   | { readonly kind: "samples"; readonly files: readonly AllocatingFile[] };
 
-const [root = "", ...servers] = process.argv.slice(2);
+const [root = "", kind = "", ...given] = process.argv.slice(2);
 const entry = pathToFileURL(`${root}/packages/longshore/dist/index.js`).href;
-const { gateway } = (await import(entry)) as typeof longshore;
-const running = await gateway({ port: 0, dataClass: "public", id: "footprint", servers });
+const { float32Tensor, gateway, openModel, openOffloader, serve } = (await import(entry)) as typeof longshore;
+
+interface Subject {
+  readonly port: number;
+  /** Infers once in this process. */
+  infer(): Promise<void>;
+}
+
+async function open(): Promise<Subject> {
+  const [repository = ""] = given;
+  const infer = (): Promise<void> => Promise.reject(new Error(`a ${kind} is called through its port`));
+  if (kind === "device") {
+    const offloader = await openOffloader({ repository });
+    const x = float32Tensor("x", [1, floatsOf1k], new Float32Array(floatsOf1k).fill(3));
+    return { port: 0, infer: async () => void (await offloader.infer("mean", { x })) };
+  }
+  const running =
+    kind === "server"
+      ? await serve({ port: 0, id: "footprint", store: (await openModel(repository)).store })
+      : await gateway({ port: 0, dataClass: "public", id: "footprint", servers: given });
+  return { port: Number(new URL(running.address).port), infer };
+}
+
+const subject = await open();
 const session = new Session();
 session.connect();
 let heldBytes = 0;
@@ -52,6 +81,9 @@ const sampledBytes = 512;
 
 async function answerTo(question: CountRequest): Promise<Answer> {
   switch (question) {
+    case "infer":
+      await subject.infer();
+      return { kind: "begun" };
     case "count-calls":
       await session.post("Profiler.enable");
       await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
@@ -110,4 +142,4 @@ function tell(answer: Answer): void {
 
 process.on("message", (question: CountRequest) => void answerTo(question).then(tell));
 process.on("disconnect", () => process.exit());
-tell({ kind: "port", port: Number(new URL(running.address).port) });
+tell({ kind: "port", port: subject.port });
