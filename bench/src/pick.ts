@@ -10,6 +10,7 @@ import type { FarmServer } from "@longshore/lab";
 import {
   type Bench,
   type BenchContext,
+  chosenOf,
   type Measured,
   medianInterval,
   numberOf,
@@ -17,6 +18,7 @@ import {
   type Row,
 } from "./harness.ts";
 import { type Arrival, drive } from "./pick/drive.ts";
+import { silentFigures } from "./pick/silent.ts";
 import { simulatePicks } from "./pick/simulated.ts";
 import { watchFigures } from "./pick/watch.ts";
 import type { FarmOrder } from "./route/farm-process.ts";
@@ -33,6 +35,8 @@ import type { FarmOrder } from "./route/farm-process.ts";
 const skews = [1, 4, 16] as const;
 /** Share of the capacity of all servers. */
 const utilisation = 0.6;
+/** The same with a server or a picker stopped: the others have room for its share. */
+const silentUtilisation = 0.25;
 const slots = 2;
 /** Mean time of a run on the quickest server, and the spread of its logarithm. */
 const meanMs = 50;
@@ -52,14 +56,20 @@ function speedsOf(skew: number): readonly number[] {
   return Array.from({ length: 4 }, (_, index) => skew ** (-index / 3));
 }
 
-function arrivalsOf(seed: number, skew: number, forMs: number, most = Infinity): readonly Arrival[] {
+function arrivalsOf(
+  seed: number,
+  skew: number,
+  forMs: number,
+  most = Infinity,
+  ratio: number = utilisation,
+): readonly Arrival[] {
   const random = seededRandom(seed);
   const normal = (): number =>
     Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
   const capacityPerMs = speedsOf(skew).reduce((sum, speed) => sum + (speed * slots) / meanMs, 0);
   const arrivals: Arrival[] = [];
   for (let atMs = 0; ;) {
-    atMs -= Math.log(1 - random.next()) / (capacityPerMs * utilisation);
+    atMs -= Math.log(1 - random.next()) / (capacityPerMs * ratio);
     if (atMs > forMs || arrivals.length >= most) return arrivals;
     arrivals.push({ atMs, workMs: meanMs * Math.exp(logSpread * normal() - logSpread ** 2 / 2) });
   }
@@ -167,7 +177,11 @@ async function simulate(
   return { simulatedP99VsBest1: ratios.get(1) ?? NaN, simulatedP99VsBestSkewed: Math.max(...skewed) };
 }
 
-async function run({ say, seed, args }: BenchContext): Promise<Measured> {
+const parts = ["choice", "pods", "silent"] as const;
+
+async function run(context: BenchContext): Promise<Measured> {
+  const { say, seed, args } = context;
+  const chosen = chosenOf(args, "part", parts) ?? parts;
   const rounds = numberOf(args, "rounds", 3);
   const runMs = 1000 * numberOf(args, "seconds", 8);
   const pods = numberOf(args, "pods", 10_000);
@@ -179,9 +193,14 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
   const draw = (): number => random.next();
   const ratios: number[] = [];
   say(`load average ${loadavg()[0]?.toFixed(1)} on ${cpus().length} processors`);
-  Object.assign(figures, await simulate(say, seed, rows));
+  if (chosen.includes("choice")) Object.assign(figures, await simulate(say, seed, rows));
   try {
-    for (const skew of skews) {
+    if (chosen.includes("silent")) {
+      const arrivals = (forMs: number): readonly Arrival[] =>
+        arrivalsOf(seed, 1, forMs, Infinity, silentUtilisation);
+      Object.assign(figures, await silentFigures(context, arrivals, folder, rows));
+    }
+    for (const skew of chosen.includes("choice") ? skews : []) {
       const [farm, addresses] = await startFarm(
         speedsOf(skew).map((speed) => ({ speed, slots })),
         seed,
@@ -249,13 +268,14 @@ async function run({ say, seed, args }: BenchContext): Promise<Measured> {
         if (farm.exitCode === null) await once(farm, "exit");
       }
     }
-    figures["p99VsBestSkewed"] = Math.max(...ratios);
+    if (ratios.length > 0) figures["p99VsBestSkewed"] = Math.max(...ratios);
   } catch (thrown) {
     if (!(thrown instanceof Unavailable)) throw thrown;
     notRun.push(`Envoy: ${thrown.message}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+  if (!chosen.includes("pods")) return { figures, rows, notRun };
   const watched = await watchFigures(pods);
   say(
     `${pods} pods: known after ${watched.knownMs.toFixed(0)} ms, ${watched.peakMebibytes.toFixed(0)} MiB at most; a change is applied after ${watched.changeMs.toFixed(0)} ms at most (of ${watched.changes})`,
@@ -271,13 +291,15 @@ export const bench: Bench = {
   name: "pick",
   about:
     "p99 of longshore pick against Envoy's own policies on four servers; its added time; 10,000 pods watched",
-  options: ["--rounds N", "--seconds N", "--pods N"],
+  options: ["--part NAME,...", "--rounds N", "--seconds N", "--pods N"],
   bars: {
     simulatedP99VsBest1: { atMost: 1.05 },
     simulatedP99VsBestSkewed: { atMost: 0.9 },
     p99VsBest1: { atMost: 1.05 },
     p99VsBestSkewed: { atMost: 0.9 },
     addedP50Ms: { atMost: 1 },
+    lateServerRatio: { atMost: 2 },
+    latePickerRatio: { atMost: 2 },
     watchMebibytes: { atMost: 300 },
     watchChangeMs: { atMost: 1000 },
   },

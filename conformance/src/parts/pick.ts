@@ -142,7 +142,7 @@ async function started(
 }
 
 /** A check may take longer than Envoy waits where other parts keep the processor busy. */
-const patient = (yaml: string): string => yaml.replaceAll('timeout: "2s"', 'timeout: "60s"');
+const patient = (yaml: string): string => yaml.replaceAll(/timeout: "[12]s"/g, 'timeout: "60s"');
 
 /** Files of identity and limits, and a key of each tenant. */
 async function authzFiles({ folder }: Fleet) {

@@ -343,6 +343,8 @@ async function adminOf(
   return metricsPort === undefined ? undefined : listen(answer, { clock, random, host, port: metricsPort });
 }
 
+/** How long a request waits for the first description of its model, in milliseconds: Envoy waits a second for the picker. */
+const mostRequestLearnMs = 800;
 /** How long listening waits for the models, in milliseconds. */
 const mostLearnMs = 2000;
 
@@ -373,6 +375,7 @@ async function listenUntilStopped(options: PickOptions, choice: Choice, io: Comm
     clock,
     random,
     observer,
+    mostLearnMs: mostRequestLearnMs,
     ...(mostInFlight === undefined ? {} : { mostInFlight, isUnlimited: isSpill }),
   });
   try {

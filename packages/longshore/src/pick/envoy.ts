@@ -145,7 +145,7 @@ function filters({ failOpen, authz }: EnvoyOptions): readonly object[] {
         grpc_service: { envoy_grpc: { cluster_name: "picker" }, timeout: "900s" },
         processing_mode: headerModes,
         allow_mode_override: true,
-        message_timeout: "2s",
+        message_timeout: "1s",
         ...(failOpen ? { failure_mode_allow: true } : { status_on_error: { code: 503 } }),
         response_attributes: ["upstream.address", "response.code_details"],
         metadata_options: {
@@ -349,6 +349,19 @@ function ownCluster(
     connect_timeout: "1s",
     lb_policy: "ROUND_ROBIN",
     ...http2,
+    // One that hangs refuses nothing: without these checks each request would wait there for as long as a message may take.
+    health_checks: [
+      {
+        timeout: "0.25s",
+        interval: "0.25s",
+        unhealthy_interval: "0.25s",
+        unhealthy_threshold: 1,
+        healthy_threshold: 1,
+        no_traffic_interval: "0.25s",
+        grpc_health_check: {},
+      },
+    ],
+    close_connections_on_host_health_failure: true,
     // One that does not answer is left at once, as long as there is another one.
     outlier_detection: {
       split_external_local_origin_errors: true,
