@@ -159,10 +159,12 @@ describe("entries", () => {
   it("are refused with unknown fields, at every depth: a field that is not understood must not have been signed over", () => {
     const entry = testEntry({ id: "a" });
     expect(entryFrom(entry, "entry")).toEqual(entry);
-    const plain = { ...entry, kind: "oip", grpcAddress: "http://host:8001" } as const;
-    expect(narrowed(entryFrom(plain, "entry"), undefined, "listed", [])).toMatchObject({
-      grpcAddress: "http://host:8001",
-    });
+    for (const kind of ["oip", "longshore"] as const) {
+      const plain = { ...entry, kind, grpcAddress: "http://host:8001" } as const;
+      expect(narrowed(entryFrom(plain, "entry"), undefined, "listed", [])).toMatchObject({
+        grpcAddress: "http://host:8001",
+      });
+    }
     // One that this version does not know may be of a later one: it is refused where it is dialled.
     expect(
       narrowed(entryFrom({ ...entry, kind: "later" }, "entry"), undefined, "listed", ["raw"]),
@@ -189,7 +191,6 @@ describe("entries", () => {
       { ...entry, address: "file:///etc/passwd" },
       { ...entry, address: "http://user:word@host" },
       { ...entry, packages: ["sha256:short"] },
-      { ...entry, grpcAddress: "http://host:8001" },
       { ...entry, kind: "oip", grpcAddress: "http://host:8001/v2" },
       { ...entry, kind: "oip", address: "https://host", grpcAddress: "http://host:8001" },
     ]) {

@@ -2,7 +2,6 @@ import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../../words
 import {
   type Accelerator,
   type EndpointInfo,
-  ownKind,
   type StatedRates,
   type Tier,
 } from "../../wire/endpoint/index.ts";
@@ -32,7 +31,7 @@ export interface DirectoryEntry {
   readonly settings?: EndpointInfo["settings"];
   /** Undefined: the endpoint states its address when it joins. */
   readonly address?: string;
-  /** For servers of the plain protocol: their gRPC address, for models with several answers per request. */
+  /** Where it speaks gRPC: for proxies, and at servers of the plain protocol for models with several answers per request. */
   readonly grpcAddress?: string;
   /** Undefined: everything it offers. */
   readonly serves?: EndpointInfo["serves"];
@@ -159,14 +158,8 @@ const entryFields = exactly({
 export const entryFrom: Reader<DirectoryEntry> = (value, where) => {
   const found = entryFields(value, where);
   const { grpcAddress } = found;
-  if (
-    grpcAddress !== undefined &&
-    ((found.kind ?? ownKind) === ownKind || new URL(grpcAddress).pathname !== "/")
-  ) {
-    read.refuseField(
-      `${where}.grpcAddress`,
-      "an address without a path, of an endpoint that is not of kind longshore",
-    );
+  if (grpcAddress !== undefined && new URL(grpcAddress).pathname !== "/") {
+    read.refuseField(`${where}.grpcAddress`, "an address without a path");
   }
   if (grpcAddress?.startsWith("http:") === true && found.address?.startsWith("https:") === true) {
     read.refuseField(`${where}.grpcAddress`, "an https address, as the endpoint's own is");

@@ -50,5 +50,5 @@ export {
   runMicros,
   type StatedRates,
 } from "./price.ts";
-export { kindFacts, ownKind } from "./kind-facts.ts";
+export { kindFacts } from "./kind-facts.ts";
 export { passThrough } from "./pass-through.ts";

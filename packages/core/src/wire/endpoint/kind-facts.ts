@@ -2,7 +2,7 @@ import type { CodecId } from "../../words/codec/index.ts";
 import type { EndpointInfo } from "./endpoint.ts";
 
 /** The kind of endpoints that speak Longshore's extension of the protocol. Core knows no other by name. */
-export const ownKind = "longshore";
+const ownKind = "longshore";
 
 /** The facts that follow from the kind of an endpoint: only Longshore's own take codecs, move state and make offers. */
 export function kindFacts(
