@@ -12,7 +12,7 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { meanOf, radios, sleep, passThrough } from "@longshore/core/internal";
+import { meanOf, radios, sleep, wrapEndpoint } from "@longshore/core/internal";
 import {
   constantTrace,
   expectedMs,
@@ -183,7 +183,7 @@ async function overLink(
   const about = serverInfo({ address, id: "cloud", tier: "cloud", zone: "remote/cloud", trust: "operated" });
   const endpoint = dial(about, { clock, random, observer: silentObserver, link });
   // Closing the offloader would close the device, which is used again.
-  const local: Endpoint = { ...passThrough(device), close: async () => undefined };
+  const local = wrapEndpoint(device, { close: async () => undefined });
   const offloader = createOffloader({
     local,
     endpoints: [endpoint],

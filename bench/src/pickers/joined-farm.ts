@@ -8,7 +8,7 @@ import {
   type Random,
   silentObserver,
 } from "@longshore/core";
-import { createRegistry, passThrough } from "@longshore/core/internal";
+import { createRegistry, wrapEndpoint } from "@longshore/core/internal";
 import type { FarmEndpoint } from "@longshore/lab";
 
 /** Messages that a directory was sent. */
@@ -93,16 +93,12 @@ export function joinedFarm(
         if (here.has(index)) return endpoint;
         throw new LongshoreError("unreachable", "transport", `${id} is gone`);
       };
-      return {
-        ...passThrough(endpoint),
+      return wrapEndpoint(endpoint, {
         describe: async (...asked) => there().describe(...asked),
         offers: async (...asked) => there().offers(...asked),
         infer: async (...asked) => there().infer(...asked),
-        capabilities: {
-          ...endpoint.capabilities,
-          probe: async (...asked) => there().capabilities?.probe?.(...asked),
-        },
-      };
+        capabilities: { probe: async (...asked) => there().capabilities.probe?.(...asked) },
+      });
     },
     join(index) {
       messages.joins++;

@@ -90,7 +90,7 @@ export async function replayOffloader(
         ...one.capabilities,
         async probe(bytes, call) {
           probedBytes += bytes;
-          return one.capabilities?.probe?.(bytes, call);
+          return one.capabilities.probe?.(bytes, call);
         },
       },
     }),

@@ -1,5 +1,5 @@
 import type { Endpoint, InferenceResponse } from "@longshore/core";
-import { passThrough } from "@longshore/core/internal";
+import { wrapEndpoint } from "@longshore/core/internal";
 
 /** The response with tensors of its own, which the receiver may take or free. */
 function copied(response: InferenceResponse): InferenceResponse {
@@ -18,8 +18,7 @@ function copied(response: InferenceResponse): InferenceResponse {
  */
 export function madeOnce(engine: Endpoint): Endpoint {
   const made = new Map<string, Promise<InferenceResponse>>();
-  return {
-    ...passThrough(engine),
+  return wrapEndpoint(engine, {
     infer(request, call) {
       const { model, variant, from, to } = request.segment;
       const key = JSON.stringify([model, variant, from, to]);
@@ -30,5 +29,5 @@ export function madeOnce(engine: Endpoint): Endpoint {
       response.catch(() => made.delete(key));
       return response.then(copied);
     },
-  };
+  });
 }

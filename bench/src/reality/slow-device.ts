@@ -56,5 +56,7 @@ export function slowDevice(
       });
     },
     close: async () => undefined,
+    // Its loads are those of this machine, which replays share; the profiled runs have none.
+    capabilities: {},
   };
 }

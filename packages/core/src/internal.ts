@@ -244,7 +244,7 @@ export {
   runMicros,
   sourceOf,
   type StatedRates,
-  passThrough,
+  wrapEndpoint,
 } from "./wire/endpoint/index.ts";
 export {
   declaredInputs,

@@ -175,7 +175,7 @@ export async function served(
     },
     prepare: async (model, target) => {
       const segment = { model, ...target, variant: "", from: startCut, to: endCut };
-      await cached.capabilities?.prepare?.(segment, {
+      await cached.capabilities.prepare?.(segment, {
         ...housekeepingCall("rollout"),
         deadlineMs: clock.nowMs() + 60_000,
       });

@@ -112,6 +112,7 @@ export function doubleEndpoint(
     );
   return {
     info: own,
+    capabilities: {},
     requests: asked,
     get closed(): boolean {
       return closed;

@@ -83,7 +83,7 @@ const ask = (
 };
 const admit = ({ engine }: World, call: Call, least?: number): Disposable | string => {
   try {
-    return engine.capabilities?.admit?.(segment, call, least) ?? "no early admission";
+    return engine.capabilities.admit?.(segment, call, least) ?? "no early admission";
   } catch (error) {
     return (error as LongshoreError).reason;
   }
@@ -116,15 +116,15 @@ describe("admission from headers", () => {
     const denied = { reason: "policy-denied" };
     for (const rule of [{ zones: ["us"] }, { zones: [] }, { leastTrust: "operated" as const }]) {
       const call = { ...base, rules: { ...base.rules, ...rule } };
-      expect(() => engine.capabilities?.admit?.(whole, call)).toThrow(
+      expect(() => engine.capabilities.admit?.(whole, call)).toThrow(
         /^.* must not run the request by its (zone|trust) rule: it /,
       );
       await expect(engine.infer(request, call)).rejects.toMatchObject(denied);
-      const answers = engine.capabilities?.inferStream?.(request, call)[Symbol.asyncIterator]();
+      const answers = engine.capabilities.inferStream?.(request, call)[Symbol.asyncIterator]();
       await expect(answers?.next()).rejects.toMatchObject(denied);
     }
     const call = { ...base, rules: { ...base.rules, zones: ["eu"], leastTrust: "listed" as const } };
-    engine.capabilities?.admit?.(whole, call)[Symbol.dispose]();
+    engine.capabilities.admit?.(whole, call)[Symbol.dispose]();
   });
 
   it("takes nothing that would wait for longer than its sender believes, and keeps nothing of it", async () => {

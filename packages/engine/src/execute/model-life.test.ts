@@ -153,15 +153,15 @@ describe("versions", () => {
 
   it("are known without waiting once they were read, for as long as they are served", async () => {
     const engine = engineWith();
-    expect(engine.capabilities?.known?.("m", undefined, call)).toBeUndefined();
+    expect(engine.capabilities.known?.("m", undefined, call)).toBeUndefined();
     const described = await engine.describe("m", undefined, call);
-    expect(engine.capabilities?.known?.("m", undefined, call)).toBe(described);
-    expect(engine.capabilities?.known?.("m", "2", call)).toBe(described);
-    expect(engine.capabilities?.known?.("m", "1", call)).toBeUndefined();
+    expect(engine.capabilities.known?.("m", undefined, call)).toBe(described);
+    expect(engine.capabilities.known?.("m", "2", call)).toBe(described);
+    expect(engine.capabilities.known?.("m", "1", call)).toBeUndefined();
     await clock.finish(engine.unload("m", call));
-    expect(engine.capabilities?.known?.("m", undefined, call)).toBeUndefined();
+    expect(engine.capabilities.known?.("m", undefined, call)).toBeUndefined();
     await load(engine, "m");
-    expect(engine.capabilities?.known?.("m", undefined, call)).toBe(
+    expect(engine.capabilities.known?.("m", undefined, call)).toBe(
       await engine.describe("m", undefined, call),
     );
   });
@@ -397,7 +397,7 @@ describe("the last of several changes to one model wins,", () => {
     store.put("m/config.pbtxt", "response_cache { enable: true }");
     await clock.finish(other.load("m", undefined, call));
     await clock.finish(early);
-    expect(other.capabilities?.known?.("m", undefined, call)?.description.responseCache).toBe(true);
+    expect(other.capabilities.known?.("m", undefined, call)?.description.responseCache).toBe(true);
   });
 
   it("with a request that has the model read, and changes at any instant of it", async () => {
@@ -416,7 +416,7 @@ describe("the last of several changes to one model wins,", () => {
       const loading = other.load("m", undefined, call, { config });
       await pass();
       await clock.finish(Promise.all([loading, other.describe("m", undefined, call)]));
-      if (!other.capabilities?.known?.("m", undefined, call)?.description.responseCache) stale?.push(turns);
+      if (!other.capabilities.known?.("m", undefined, call)?.description.responseCache) stale?.push(turns);
     }
     expect([unloaded, stale]).toEqual([[], []]);
   });

@@ -16,7 +16,7 @@ import {
   type Tensors,
   type ZoneId,
 } from "@longshore/core";
-import { sleep, passThrough } from "@longshore/core/internal";
+import { sleep, wrapEndpoint } from "@longshore/core/internal";
 import { fifoSlots } from "../slots/index.ts";
 import { batchGain, batchSlot, type FarmBatching } from "./batch-slot.ts";
 import { offersOf, wholeSegment } from "../world/simulated-offers.ts";
@@ -107,8 +107,7 @@ export function watchedServer(
     queueMs: book.finishMs(0),
   });
   const reachedBy = (endpoint: Endpoint): FarmEndpoint => ({
-    endpoint: {
-      ...passThrough(endpoint),
+    endpoint: wrapEndpoint(endpoint, {
       async infer(request, ...rest) {
         runs++;
         inFlight++;
@@ -119,7 +118,7 @@ export function watchedServer(
           inFlight--;
         }
       },
-    },
+    }),
     server,
     get inFlight() {
       return inFlight;

@@ -142,7 +142,7 @@ describe("simulatedEndpoint", () => {
         },
       },
     });
-    await clock.runUntil(edge.capabilities?.probe?.(1460, call) ?? Promise.resolve(undefined));
+    await clock.runUntil(edge.capabilities.probe?.(1460, call) ?? Promise.resolve(undefined));
     expect(told).toEqual([1460]);
     // A packet there and one back, 10 ms each, and both ways' delay.
     expect(clock.nowMs()).toBeCloseTo(60, 0);

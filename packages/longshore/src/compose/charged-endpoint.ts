@@ -6,7 +6,7 @@ import {
   type InferenceResponse,
   type Observer,
 } from "@longshore/core";
-import { type CarbonIntensity, microgramsOf, passThrough } from "@longshore/core/internal";
+import { type CarbonIntensity, microgramsOf, wrapEndpoint } from "@longshore/core/internal";
 
 /**
  * Records what each answer of an endpoint cost, and its CO2 where `carbon` is stated, for servers that run everything themselves. An offloading endpoint records its own
@@ -37,27 +37,22 @@ export function chargedEndpoint(
     !inner.info.rates.microsPerJoule
   )
     return inner;
-  const passed = passThrough(inner);
-  const { inferStream } = passed.capabilities ?? {};
-  return {
-    ...passed,
+  const { inferStream } = inner.capabilities;
+  return wrapEndpoint(inner, {
     async infer(request: InferenceRequest, call: Call, progress) {
       const response = await inner.infer(request, call, progress);
       note(call, response);
       return response;
     },
     capabilities: {
-      ...inner.capabilities,
-      ...(inferStream
-        ? {
-            async *inferStream(request: InferenceRequest, call: Call) {
-              for await (const response of inferStream(request, call)) {
-                note(call, response);
-                yield response;
-              }
-            },
+      inferStream:
+        inferStream &&
+        async function* (request: InferenceRequest, call: Call) {
+          for await (const response of inferStream(request, call)) {
+            note(call, response);
+            yield response;
           }
-        : {}),
+        },
     },
-  };
+  });
 }

@@ -134,15 +134,15 @@ it("a server that reports its load after its answers over gRPC, as ours does, is
   const info = serverInfo({ address, kind: "oip", grpc: `http://${grpcAddress}` });
   const endpoint = dial(info, parts, options);
   open.push(endpoint);
-  expect(endpoint.capabilities?.loadEveryMs?.()).toBeUndefined();
-  expect(await endpoint.capabilities?.probe?.(0, call())).toBeUndefined();
-  const answers = endpoint.capabilities?.inferStream?.(asking(2, 1, []), call()) ?? [];
+  expect(endpoint.capabilities.loadEveryMs?.()).toBeUndefined();
+  expect(await endpoint.capabilities.probe?.(0, call())).toBeUndefined();
+  const answers = endpoint.capabilities.inferStream?.(asking(2, 1, []), call()) ?? [];
   for await (const one of answers) expect(one.load).toBeUndefined();
-  expect(endpoint.capabilities?.loadEveryMs?.()).toBe(0);
-  const load = await endpoint.capabilities?.probe?.(0, call());
+  expect(endpoint.capabilities.loadEveryMs?.()).toBe(0);
+  const load = await endpoint.capabilities.probe?.(0, call());
   expect(load).toMatchObject({ cpuRatio: expect.any(Number), queueMs: expect.any(Number) });
   expect(load?.inFlight).toBe(0);
-  expect(await endpoint.capabilities?.probe?.(0, call())).toBeUndefined();
+  expect(await endpoint.capabilities.probe?.(0, call())).toBeUndefined();
 });
 
 describe.each(["longshore", "oip"] as const)("through a gateway, sent as %s", (kind) => {

@@ -80,7 +80,7 @@ export function reachable({ advertise }: JoinOptions, address: string): string {
 /** The models that can be requested now; undefined if that is unknown. */
 async function served({ endpoint, repository, pending }: Joining["served"]): Promise<Statement["serves"]> {
   const call = housekeepingCall("join");
-  const listed = repository ? await repository.index(call) : await endpoint.capabilities?.models?.(call);
+  const listed = repository ? await repository.index(call) : await endpoint.capabilities.models?.(call);
   const names = listed?.filter(({ state }) => state === "READY").map(({ name }) => name);
   return (
     names &&

@@ -7,7 +7,7 @@ import {
   type Offer,
   seededRandom,
 } from "@longshore/core";
-import { exponential, housekeepingCall, shift } from "@longshore/core/internal";
+import { exponential, housekeepingCall, shift, wrapEndpoint } from "@longshore/core/internal";
 import { fifoSlots, type Slots } from "@longshore/lab";
 import type { Crowd } from "./endpoint-messages.ts";
 
@@ -63,9 +63,7 @@ export function crowdedEndpoint(inner: Endpoint, clock: Clock): CrowdedEndpoint 
     arrive();
   }
 
-  return {
-    info: inner.info,
-    describe: (model, version, call) => inner.describe(model, version, call),
+  const crowded = wrapEndpoint(inner, {
     async offers(query, call) {
       const offers = await inner.offers(query, call);
       const wait = waitMs();
@@ -89,10 +87,10 @@ export function crowdedEndpoint(inner: Endpoint, clock: Clock): CrowdedEndpoint 
         account: { ...account, stages: [...wait, ...account.stages] },
       };
     },
-    crowd,
     close() {
       crowd(undefined);
       return inner.close();
     },
-  };
+  });
+  return { ...crowded, crowd };
 }

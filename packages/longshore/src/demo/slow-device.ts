@@ -1,14 +1,13 @@
 import type { Call, Clock, Endpoint, Offer } from "@longshore/core";
-import { estimateSize } from "@longshore/core/internal";
+import { estimateSize, wrapEndpoint } from "@longshore/core/internal";
 
 /**
- * The engine of this machine as a device that takes `factor` times as long: after each run it waits for the difference,
- * and its account and offers say so. Closing it leaves the engine, which several devices share, open.
+ * The engine of this machine as a device that runs models `factor` times as slowly: after each run it waits for the difference, and its
+ * account and offers say so. Loading takes as long as on this machine: it is not a run. Closing it leaves the engine, which several
+ * devices share, open.
  */
 export function slowDevice(engine: Endpoint, factor: number, clock: Clock): Endpoint {
-  return {
-    info: engine.info,
-    describe: (model, version, call) => engine.describe(model, version, call),
+  return wrapEndpoint(engine, {
     async offers(query, call) {
       const offers = await engine.offers(query, call);
       return offers.map((offer): Offer => ({
@@ -26,19 +25,25 @@ export function slowDevice(engine: Endpoint, factor: number, clock: Clock): Endp
       const startedMs = clock.nowMs();
       const response = await engine.infer(request, call, progress);
       if (factor === 1) return response;
-      await pause((factor - 1) * (clock.nowMs() - startedMs), clock, call);
       const { account } = response;
+      const loadMs = account.stages.reduce(
+        (ms, { stage, tookMs }) => (stage === "load" ? ms + tookMs : ms),
+        0,
+      );
+      await pause((factor - 1) * Math.max(0, clock.nowMs() - startedMs - loadMs), clock, call);
       return {
         ...response,
         account: {
           ...account,
-          stages: account.stages.map((stage) => ({ ...stage, tookMs: stage.tookMs * factor })),
+          stages: account.stages.map((stage) =>
+            stage.stage === "load" ? stage : { ...stage, tookMs: stage.tookMs * factor },
+          ),
           energy: { ...account.energy, millijoules: account.energy.millijoules * factor },
         },
       };
     },
     close: async () => undefined,
-  };
+  });
 }
 
 /** Waits; an abort ends the wait early, because the caller does not want the answer any more. */

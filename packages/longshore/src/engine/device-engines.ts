@@ -1,5 +1,5 @@
 import { type Endpoint, LongshoreError } from "@longshore/core";
-import { passThrough } from "@longshore/core/internal";
+import { wrapEndpoint } from "@longshore/core/internal";
 import { onnxProviders, onProcessor } from "@longshore/engine";
 import { slowProvider } from "@longshore/nodejs";
 import { type EngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
@@ -30,13 +30,7 @@ export function openDeviceEngines(options: EngineOptions): DeviceEngines {
     sameDevice: true,
     shortRunsHere: false,
   });
-  const { capabilities } = other.engine;
-  const endpoint: Endpoint = {
-    ...passThrough(other.engine),
-    // Nothing of them is changed, so that all of them hold.
-    ...(capabilities ? { capabilities } : {}),
-    close: () => other.close(),
-  };
+  const endpoint = wrapEndpoint(other.engine, { close: () => other.close() });
   return {
     engine: main.engine,
     runtimes: main.runtimes,

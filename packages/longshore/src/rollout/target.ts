@@ -21,5 +21,5 @@ export async function prepareTarget(
 ): Promise<void> {
   const call = { ...housekeepingCall("rollout", abort), deadlineMs: clock.nowMs() + longestLoadMs };
   // Each endpoint has the variants that requests would use.
-  await endpoint.capabilities?.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
+  await endpoint.capabilities.prepare?.({ model, ...target, variant: "", from: startCut, to: endCut }, call);
 }

@@ -18,9 +18,7 @@ export function findModel(
   version: string | undefined,
   call: Call,
 ): ModelKnowledge | Promise<ModelKnowledge> {
-  return (
-    api.endpoint.capabilities?.known?.(model, version, call) ?? describedModel(api, model, version, call)
-  );
+  return api.endpoint.capabilities.known?.(model, version, call) ?? describedModel(api, model, version, call);
 }
 
 async function describedModel(

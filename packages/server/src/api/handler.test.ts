@@ -775,7 +775,9 @@ describe("rights", () => {
   });
 
   it("gives segments, heads, management and metrics to this machine only", async () => {
-    const { text, send } = server({ repository, modelControl: true });
+    const double = doubleEndpoint([doubling, upper, batched], { id: "server" });
+    const endpoint = { ...double, capabilities: { prepare: () => Promise.resolve() } };
+    const { text, send } = server({ endpoint, repository, modelControl: true });
     const body = json(xJson);
     const all = [
       ask("POST", segment, { body }),
@@ -800,6 +802,14 @@ describe("rights", () => {
     expect((await send(ask("POST", "/v2/models/double/infer", { body, peer: elsewhere }))).status).toBe(200);
     const variant = "/v2/models/double/versions/1/variants/small/infer";
     expect((await send(ask("POST", variant, { body, peer: elsewhere }))).status).toBe(200);
+  });
+
+  it("says so if it cannot load a part in advance", async () => {
+    const { text } = server();
+    expect(await text(ask("POST", segment.replace("/infer", "/prepare")))).toMatchObject({
+      status: 501,
+      body: { reason: "unsupported", error: expect.stringContaining("cannot load double in advance") },
+    });
   });
 
   it("serves heads by their digest", async () => {

@@ -87,7 +87,7 @@ export async function modelReady(
 ): Promise<WireResponse> {
   const { model, version } = route;
   const { description } = await findModel(api, model, version, incoming.call);
-  const ready = (await api.endpoint.capabilities?.ready?.(model, version, incoming.call)) ?? true;
+  const ready = (await api.endpoint.capabilities.ready?.(model, version, incoming.call)) ?? true;
   const reply = jsonReply({ name: description.name, ready });
   return ready ? reply : { ...reply, status: 503 };
 }

@@ -60,7 +60,7 @@ export async function modelOffers(
   const { name: model, version } = knowledge.description;
   const asked = { model, version, ...(features ? { features } : {}) };
   const offers = wanted.offers ? await api.endpoint.offers(asked, call) : [];
-  const missing = wanted.offers ? (api.endpoint.capabilities?.missing?.(asked, call) ?? []) : [];
+  const missing = wanted.offers ? (api.endpoint.capabilities.missing?.(asked, call) ?? []) : [];
   const nowMs = api.clock.nowMs();
   return jsonReply({
     schemaVersion: 1,
@@ -102,7 +102,7 @@ export async function explain(
   const call = arrivedCall(api, incoming);
   const found = await findModel(api, route.model, route.version, call);
   const { description } = found;
-  const tell = api.endpoint.capabilities?.explain;
+  const tell = api.endpoint.capabilities.explain;
   if (!tell) return jsonReply({ schemaVersion: 1, ...ownExplanation(api.endpoint, found) });
   const query = { model: description.name, version: description.version, ...(features ? { features } : {}) };
   return jsonReply({ schemaVersion: 1, ...(await tell(query, call)) });

@@ -92,7 +92,7 @@ export async function repositoryIndex(api: Api, incoming: IncomingRequest): Prom
     api.clock.nowMs(),
     api.access.unstatedRules,
   );
-  const entries = (await (repository ? repository.index(call) : endpoint.capabilities?.models?.(call))) ?? [];
+  const entries = (await (repository ? repository.index(call) : endpoint.capabilities.models?.(call))) ?? [];
   const sees = incoming.identity.sees ?? (() => true);
   const seen = entries.filter((entry) => sees(entry.name) && (!ready || entry.state === "READY"));
   const pause = (): Promise<void> => turnWhileWanted(api.clock, incoming.call.abort, "encode");

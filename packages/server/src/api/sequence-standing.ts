@@ -22,7 +22,7 @@ export async function sequenceStanding(
     const what = `the query's 'id' must name one sequence with 1 to ${longestId} characters`;
     throw new LongshoreError("invalid-input", "admission", what);
   }
-  const tell = api.endpoint.capabilities?.sequence;
+  const tell = api.endpoint.capabilities.sequence;
   if (!tell) {
     const what = "this server cannot tell what it knows of a sequence";
     throw new LongshoreError("unsupported", "admission", what);

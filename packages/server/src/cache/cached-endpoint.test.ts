@@ -81,8 +81,8 @@ describe("answers from memory", () => {
     const observer = { record: () => undefined };
     const inner = { ...double, capabilities: { known: () => knowledge } };
     const endpoint = cachedEndpoint(inner, answerCache({ clock, observer, hash, maxBytes: 1_000_000 }));
-    expect(other.capabilities?.known?.("double", undefined, asker)).toBeUndefined();
-    expect(endpoint.capabilities?.known?.("double", undefined, asker)).toBe(knowledge);
+    expect(other.capabilities.known?.("double", undefined, asker)).toBeUndefined();
+    expect(endpoint.capabilities.known?.("double", undefined, asker)).toBe(knowledge);
     const before = double.requests.length;
     for (let time = 0; time < 2; time++)
       await clock.finish(endpoint.infer(request(inputs(1)), housekeepingCall("test")));
@@ -292,11 +292,11 @@ describe("equal requests under way", () => {
     const call = housekeepingCall("test");
     const { segment } = request(inputs(1));
     expect(
-      () => (endpoint.capabilities?.admit?.(segment, call), endpoint.capabilities?.admit?.(segment, call)),
+      () => (endpoint.capabilities.admit?.(segment, call), endpoint.capabilities.admit?.(segment, call)),
     ).toThrow("planted");
     slots = 1;
     await endpoint.describe("double", undefined, call);
-    const ask = (pass = endpoint.capabilities?.admit?.(segment, call)) =>
+    const ask = (pass = endpoint.capabilities.admit?.(segment, call)) =>
       endpoint.infer(request(inputs(1), pass ? { pass } : {}), call);
     const first = ask();
     await settle();
@@ -312,7 +312,7 @@ describe("equal requests under way", () => {
     slots = 0;
     expect(values(await ask())).toEqual([2]);
     slots = -1;
-    expect(() => endpoint.capabilities?.admit?.(segment, call)).toThrow(
+    expect(() => endpoint.capabilities.admit?.(segment, call)).toThrow(
       expect.objectContaining({ reason: "shutting-down" }) as Error,
     );
   });

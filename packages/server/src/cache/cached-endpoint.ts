@@ -12,7 +12,7 @@ import {
   type Segment,
   type Tensors,
 } from "@longshore/core";
-import { copied, dropOldest, passThrough, readInputs, totalBytes } from "@longshore/core/internal";
+import { copied, dropOldest, wrapEndpoint, readInputs, totalBytes } from "@longshore/core/internal";
 import { answerKey, type KeyHash } from "./answer-key.ts";
 import { entryBytes, fromMemory } from "./answer-copy.ts";
 import { answerStore } from "./answer-store.ts";
@@ -157,21 +157,18 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
     }
   }
 
-  const { admit: judge, known } = inner.capabilities ?? {};
-  const passedOn = passThrough(inner);
-  return {
-    // Of `forgetsInputs`: answers are kept as copies, and requests that share a run wait for it before the first of them is answered.
-    ...passedOn,
+  const { admit: judge, known } = inner.capabilities;
+  // `forgetsInputs` holds: answers are kept as copies, and requests that share a run wait for it before the first of them is answered.
+  return wrapEndpoint(inner, {
     capabilities: {
-      ...passedOn.capabilities,
-      ...(judge
-        ? { admit: (segment, call, least) => admit(segment, () => judge(segment, call, least)) }
-        : {}),
-      known(model, version, call) {
-        const found = known?.(model, version, call);
-        learn(found);
-        return found;
-      },
+      admit: judge && ((segment, call, least) => admit(segment, () => judge(segment, call, least))),
+      known:
+        known &&
+        ((model, version, call) => {
+          const found = known(model, version, call);
+          learn(found);
+          return found;
+        }),
     },
     async describe(model, version, call) {
       const found = await inner.describe(model, version, call);
@@ -188,5 +185,5 @@ export function cachedEndpoint(inner: Endpoint, answers: AnswerCache): Endpoint 
       answers.clear();
       await inner.close();
     },
-  };
+  });
 }

@@ -93,7 +93,7 @@ describe("a request with an idempotency key", () => {
       { clock, observer: { record: () => undefined } },
     );
     const call = (idempotencyKey: string): Call => ({ ...housekeepingCall("test"), idempotencyKey });
-    const enter = (asked: Call) => (): unknown => once.capabilities?.admit?.(segment, asked);
+    const enter = (asked: Call) => (): unknown => once.capabilities.admit?.(segment, asked);
     const inputs = tensorsOf(float32Tensor("x", [1, 1], Float32Array.of(1)));
     const first = once.infer({ segment, inputs, codecs: {} }, call("a"));
     enter(call("a"))();

@@ -29,7 +29,7 @@ import {
   inputBytes,
   inputsHere,
   nextStep,
-  passThrough,
+  wrapEndpoint,
   totalBytes,
   type Writable,
 } from "@longshore/core/internal";
@@ -192,8 +192,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
     return shared ? own(value) : value;
   }
 
-  const { admit: judge, known } = inner.capabilities ?? {};
-  const passedOn = passThrough(inner);
+  const { admit: judge } = inner.capabilities;
   const admit: EndpointCapabilities["admit"] =
     judge &&
     ((segment, call, least) => {
@@ -201,9 +200,8 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
       if (key !== undefined && (isKept(answers.get(key)) || flights.under(key))) return noReservation;
       return judge(segment, call, least);
     });
-  return {
-    ...passedOn,
-    capabilities: { ...passedOn.capabilities, ...(known ? { known } : {}), ...(admit ? { admit } : {}) },
+  return wrapEndpoint(inner, {
+    capabilities: { admit },
     infer(request, call, progress) {
       const { idempotencyKey } = call;
       if (idempotencyKey === undefined) return inner.infer(request, call, progress);
@@ -214,7 +212,7 @@ export function onceEndpoint(inner: Endpoint, parts: OnceParts): Endpoint {
       steps.clear();
       await inner.close();
     },
-  };
+  });
 }
 
 /**

@@ -50,7 +50,8 @@ const alias: Alias = {
 function server() {
   const double = doubleEndpoint([echo, plain], { id: "server" });
   const sequence = async () => ({ step: 7, ended: false, idleMs: 1200, key: "k" });
-  const endpoint = { ...double, capabilities: { ...double.capabilities, sequence } };
+  const prepare = () => Promise.resolve();
+  const endpoint = { ...double, capabilities: { ...double.capabilities, sequence, prepare } };
   const handler = createHandler({
     endpoint,
     codecs: codecSet(rawCodec),

@@ -35,12 +35,12 @@ export function readiness(
   const found = new Map<string, Found>();
 
   async function isReady({ description }: KnownModel, { endpoint, health }: EndpointState): Promise<boolean> {
-    if (!endpoint.capabilities?.ready) return !health.absent;
+    if (!endpoint.capabilities.ready) return !health.absent;
     const control = new AbortController();
     const base = housekeepingCall(`ready-${endpoint.info.id}`, control.signal);
     const call = { ...base, deadlineMs: clock.nowMs() + patienceMs };
     let ready = false;
-    const asked = endpoint.capabilities?.ready(description.name, description.version, call).then(
+    const asked = endpoint.capabilities.ready(description.name, description.version, call).then(
       (said) => void (ready = said),
       () => undefined,
     );

@@ -175,7 +175,7 @@ class Beliefs {
     this.health = endpointHealth(random);
     this.service = serviceRatio();
     this.tries = { books: tryBooks(hedges), lateness: lateness() };
-    this.queue = queueBelief(endpoint.capabilities?.loadEveryMs?.() !== undefined);
+    this.queue = queueBelief(endpoint.capabilities.loadEveryMs?.() !== undefined);
     this.link = linkState(belief, nowMs, () => this.happened(true));
     this.record = answerRecord(nowMs);
   }

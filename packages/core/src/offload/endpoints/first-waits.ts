@@ -26,7 +26,7 @@ function connectionWaits(
   nowMs: number,
   stream: boolean,
 ): ConnectionWaits {
-  const connecting = state.endpoint.capabilities?.connecting?.(stream);
+  const connecting = state.endpoint.capabilities.connecting?.(stream);
   if (!connecting) return noWaits;
   const { roundTrips, tookMs, idleMs } = connecting;
   if (roundTrips > 0) {
@@ -40,7 +40,7 @@ function connectionWaits(
 
 /** Records for `connectionWaits` on which kind of connection a request is sent now. */
 export function noteConnection(state: EndpointState, bytes: number, nowMs: number, stream = false): void {
-  const connecting = state.endpoint.capabilities?.connecting;
+  const connecting = state.endpoint.capabilities.connecting;
   if (!connecting) return;
   const waits = connecting(stream);
   // On an open connection that was used lately, the window of TCP is open, too.

@@ -121,7 +121,7 @@ export function runFailures(endpoints: ReadonlyMap<EndpointId, EndpointState>, r
       if (of && ofRuns.has(error.reason)) return note(byVersion, keyOf(of), info.id, error, nowMs);
       if (!info.offers && overloaded.has(error.reason))
         return of === undefined || note(refused, keyOf(of), info.id, error, nowMs);
-      if (tenant === undefined || capabilities?.forwardsTenants !== true || !ofTenants.has(error.reason))
+      if (tenant === undefined || capabilities.forwardsTenants !== true || !ofTenants.has(error.reason))
         return false;
       return note(refused, tenantKey(tenant), info.id, error, nowMs);
     },

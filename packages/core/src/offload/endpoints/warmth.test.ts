@@ -1,8 +1,9 @@
-import { doubleEndpoint, manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, doubleOffer, manualClock } from "@longshore/testkit";
 import { expect, it } from "vitest";
-import { silentObserver } from "../../words/base/index.ts";
+import { LongshoreError, silentObserver } from "../../words/base/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import type { Segment } from "../../words/model/index.ts";
+import type { EndpointState } from "./endpoint-state.ts";
 import { warmth } from "./warmth.ts";
 
 const part: Segment = {
@@ -75,5 +76,30 @@ it("does not take for loaded what this device has let go, and has it loaded agai
   // Where the whole has to be loaded as well, the head is no worse.
   held.clear();
   expect(known()).toEqual([true, false]);
+  warm[Symbol.dispose]();
+});
+
+it("counts the load that a server told of until it ran there, if the server cannot load in advance", async () => {
+  const clock = manualClock();
+  const double = doubleEndpoint([], { id: "server" });
+  const endpoint: Endpoint = {
+    ...double,
+    info: double.info,
+    capabilities: {
+      prepare: () =>
+        Promise.reject(new LongshoreError("unsupported", "resolve", "it loads at its first run")),
+    },
+  };
+  const offer = { ...doubleOffer(doubleDescription({ name: "double" }), double.info, 5), loadMs: 600 };
+  // Of the state, only the endpoint is read.
+  const all = new Map([["server", { endpoint } as EndpointState]]);
+  const warm = warmth(undefined, { all }, "device", { clock, observer: silentObserver });
+  expect(warm.waitMs("server", part, offer)).toBe(600);
+  warm.prepare("server", part, "local");
+  await clock.advance(1);
+  expect(warm.waitMs("server", part, offer)).toBe(600);
+  warm.ran("server", part);
+  await clock.advance(1);
+  expect(warm.waitMs("server", part, offer)).toBe(0);
   warm[Symbol.dispose]();
 });

@@ -119,12 +119,12 @@ export function warmth(
   }
 
   const lacks = (id: EndpointId, segment: Segment): number =>
-    endpointOf(id)?.capabilities?.lacks?.(segment) ?? 0;
+    endpointOf(id)?.capabilities.lacks?.(segment) ?? 0;
   /** This device reports what it unloaded, which may happen at any time: for another model, or on request. */
   const isReady = (id: EndpointId, segment: Segment): boolean => {
     const known = parts.get(keyOf(id, segment));
     if (readyAtMs(known) === -Infinity) return false;
-    return id !== local?.info.id || isAnyway(known) || local.capabilities?.loaded?.(segment) !== false;
+    return id !== local?.info.id || isAnyway(known) || local.capabilities.loaded?.(segment) !== false;
   };
   /** Whether an endpoint is still loading the part that it was found to lack. */
   function loads({ key, atMs }: Cold): boolean {
@@ -159,18 +159,18 @@ export function warmth(
 
   return {
     get here() {
-      return local?.capabilities?.lacks || anyLoads() ? here : undefined;
+      return local?.capabilities.lacks || anyLoads() ? here : undefined;
     },
     get loaded() {
-      return local?.capabilities?.lacks || wholeHere || anyLoads() ? loaded : undefined;
+      return local?.capabilities.lacks || wholeHere || anyLoads() ? loaded : undefined;
     },
-    wanted: local?.capabilities?.lacks ? wanted : undefined,
+    wanted: local?.capabilities.lacks ? wanted : undefined,
     ready: (id, segment) =>
-      here(id, segment) && (endpointOf(id)?.capabilities?.prepare === undefined || isReady(id, segment)),
+      here(id, segment) && (endpointOf(id)?.capabilities.prepare === undefined || isReady(id, segment)),
     prepare(id, segment, tenant) {
       const key = keyOf(id, segment);
       const endpoint = endpointOf(id);
-      if (!endpoint?.capabilities?.prepare) return;
+      if (!endpoint?.capabilities.prepare) return;
       const known = parts.get(key);
       const absent = lacks(id, segment) > 0;
       if (known === "loading" || hasFailed(known, clock.nowMs())) return;
@@ -201,7 +201,7 @@ export function warmth(
         took.set(contentOf(id, segment), { count: count + 1, ms: ms + clock.nowMs() - beganMs });
         dropOldest(took, mostParts);
       };
-      endpoint.capabilities?.prepare(segment, call).then(prepared, (thrown: unknown) => {
+      endpoint.capabilities.prepare(segment, call).then(prepared, (thrown: unknown) => {
         // The error of a failed load appears in the request that needs the part: it may run all the same, or report why not.
         over({ readyAtMs: clock.nowMs(), anyway: true });
         if (lacks(id, segment) === 0) return;
@@ -219,19 +219,21 @@ export function warmth(
       return ms / count;
     },
     waitMs(id, segment, offer) {
-      if (id === local?.info.id) return local.capabilities?.loadMs?.(segment) ?? 0;
+      if (id === local?.info.id) return local.capabilities.loadMs?.(segment) ?? 0;
       if (offer?.loadMs === undefined) return 0;
       const readMs = readAtMs.get(offer) ?? clock.nowMs();
       readAtMs.set(offer, readMs);
       const key = keyOf(id, segment);
       const known = parts.get(key);
+      // An endpoint that could not load it in advance loads it for the first request.
+      if (isAnyway(known)) return offer.loadMs;
       if (readyAtMs(known) >= readMs) return 0;
       // It was loaded once, and was unloaded since.
       if (readyAtMs(known) > -Infinity) parts.delete(key);
       return offer.loadMs;
     },
     ran(id, segment) {
-      if (!endpointOf(id)?.capabilities?.prepare) return;
+      if (!endpointOf(id)?.capabilities.prepare) return;
       wholeHere ||= id === local?.info.id && segment.from === startCut && segment.to === endCut;
       note(keyOf(id, segment), { readyAtMs: clock.nowMs() });
     },
@@ -239,7 +241,7 @@ export function warmth(
       const { id } = endpoint.info;
       const key = keyOf(id, segment);
       // An endpoint that went and came back has nothing loaded.
-      if (!endpoint.capabilities?.prepare || readyAtMs(parts.get(key)) > health.downAtMs) return false;
+      if (!endpoint.capabilities.prepare || readyAtMs(parts.get(key)) > health.downAtMs) return false;
       const before = cold.get(id);
       if (before?.answeredAtMs === answeredAtMs) return beganMs <= before.atMs;
       if (parts.get(key) !== "loading") note(key, "cold");

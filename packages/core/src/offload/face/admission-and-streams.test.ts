@@ -89,6 +89,7 @@ const with_ = (inner: Endpoint, more: Partial<Endpoint>): Endpoint => ({
   offers: (...given) => inner.offers(...given),
   infer: (...given) => inner.infer(...given),
   close: () => inner.close(),
+  capabilities: {},
   ...more,
 });
 

@@ -18,7 +18,7 @@ import {
   untilAborted,
 } from "../../words/base/index.ts";
 import type { CheckOptions, GoldenInputs } from "../check/index.ts";
-import { type Endpoint, type EndpointInfo, passThrough } from "../../wire/endpoint/index.ts";
+import { type Endpoint, type EndpointInfo, wrapEndpoint } from "../../wire/endpoint/index.ts";
 import { tablePolicy } from "../../decide/policy/index.ts";
 import {
   float32Tensor,
@@ -300,11 +300,7 @@ describe("answers that are wrong and plausible", () => {
     const made = createOffloader({
       ...parts,
       directory,
-      dial: (info) => ({
-        ...passThrough(info.id === "bad" ? bad : good),
-        info,
-        close: () => Promise.resolve(),
-      }),
+      dial: (info) => wrapEndpoint(info.id === "bad" ? bad : good, { info, close: () => Promise.resolve() }),
     });
     const where = async (): Promise<string> =>
       (await clock.finish(made.infer("twice", { x: Float32Array.of(1) }))).where;
@@ -331,10 +327,9 @@ describe("answers that are wrong and plausible", () => {
   it("leave no golden input waiting when the offloader is closed", async () => {
     const clock = manualClock();
     const bad = testEndpoint("bad");
-    const far: Endpoint = {
-      ...passThrough(bad),
+    const far: Endpoint = wrapEndpoint(bad, {
       infer: (request, call) => untilAborted(bad.infer(request, call), call.abort, "execute"),
-    };
+    });
     const { ask, offloader: made } = offloader(clock, [far], { golden, sampleRatio: 0 });
     bad.state.lies = true;
     await expect(ask(1)).rejects.toThrow("quarantined");
@@ -353,20 +348,19 @@ describe("answers that are wrong and plausible", () => {
     const offers = [doubleOffer(next, bad.info, 1)];
     const run = (inputs: Tensors): Tensors => one("y", valueOf(inputs, "x") * 2);
     const second = doubleEndpoint([{ description: next, offers, run }], bad.info);
-    const mended: Endpoint = {
-      ...passThrough(second),
+    const mended: Endpoint = wrapEndpoint(second, {
       async infer(request, call) {
         if (request.segment.version === "2") return second.infer(request, call);
         throw new LongshoreError("unknown-version", "resolve", "there is no such version any more");
       },
-    };
+    });
     const { parts, events } = offloader(clock, [], { golden, sampleRatio: 0 });
     let now: Endpoint = bad;
     const directory = listedDirectory([bad.info]);
     const made = createOffloader({
       ...parts,
       directory,
-      dial: (info) => ({ ...passThrough(now), info, close: () => Promise.resolve() }),
+      dial: (info) => wrapEndpoint(now, { info, close: () => Promise.resolve() }),
     });
     const ask = async (): Promise<number> =>
       valueOf((await clock.finish(made.infer("twice", { x: Float32Array.of(4) }))).outputs, "y");
@@ -388,8 +382,7 @@ describe("answers that are wrong and plausible", () => {
     const clock = manualClock();
     const bad = testEndpoint("bad");
     const calls: Call[] = [];
-    const far: Endpoint = {
-      ...passThrough(bad),
+    const far: Endpoint = wrapEndpoint(bad, {
       async infer(request, call) {
         const response = await bad.infer(request, call);
         if (call.id.startsWith("golden")) return response;
@@ -398,7 +391,7 @@ describe("answers that are wrong and plausible", () => {
         const body = { kind: "stream", byteLength: 1e6, read: () => new ReadableStream() } as const;
         return { ...response, outputs: new Map(), wire: { headers: {}, headerLength: 1, body } };
       },
-    };
+    });
     const { parts } = offloader(clock, [], { golden, sampleRatio: 0, goldenEveryMs: 10_000 });
     const info = { ...doubleInfo, id: "gateway", zone: "eu" };
     const gateway = offloadEndpoint({ ...parts, info, endpoints: [far] });

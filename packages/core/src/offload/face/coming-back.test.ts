@@ -99,7 +99,7 @@ function scene() {
     const took = Array.from({ length: 8 }, (_, id) => {
       const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 5000 };
       // Like a server that reads the body later.
-      using _pass = gateway.capabilities?.admit?.(segment, call);
+      using _pass = gateway.capabilities.admit?.(segment, call);
       return gateway.infer(
         {
           segment,

@@ -94,7 +94,7 @@ function gatewayOver(count: number) {
   const ask = async (): Promise<LongshoreError | undefined> => {
     const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 2000 };
     try {
-      using _pass = gateway.capabilities?.admit?.(segment, call);
+      using _pass = gateway.capabilities.admit?.(segment, call);
       const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
       await clock.finish(gateway.infer({ segment, inputs, codecs: {} }, call));
       return undefined;

@@ -317,6 +317,7 @@ describe("offloadEndpoint", () => {
       describe: (...given) => a.it!.describe(...given),
       offers: (...given) => a.it!.offers(...given),
       infer: (...given) => a.it!.infer(...given),
+      capabilities: {},
       close: () => Promise.resolve(),
     };
     const b = offloadEndpoint({ ...parts(clock), info: info("b", "edge", "eu"), endpoints: [late] });
@@ -346,6 +347,7 @@ describe("offloadEndpoint", () => {
         asked.push(address);
         return it().infer(given, with_, progress);
       },
+      capabilities: {},
       close: () => Promise.resolve(),
     });
     const b = offloadEndpoint({
@@ -459,12 +461,12 @@ describe("the first use of a model", () => {
   it("lets it be told at once from then on, but not to a question that has been here", async () => {
     const clock = virtualClock();
     const gateway = gatewayOver(clock, testEndpoint(clock, "a", "eu", 1));
-    expect(gateway.capabilities?.known?.("toy", undefined, call())).toBeUndefined();
+    expect(gateway.capabilities.known?.("toy", undefined, call())).toBeUndefined();
     const told = await clock.runUntil(gateway.describe("toy", undefined, call()));
     expect(told?.description.digest).toBe(description.digest);
-    expect(gateway.capabilities?.known?.("toy", undefined, call({ path: ["camera"] }))).toEqual(told);
+    expect(gateway.capabilities.known?.("toy", undefined, call({ path: ["camera"] }))).toEqual(told);
     expect(
-      gateway.capabilities?.known?.("toy", undefined, call({ path: ["camera", "gateway"] })),
+      gateway.capabilities.known?.("toy", undefined, call({ path: ["camera", "gateway"] })),
     ).toBeUndefined();
   });
 

@@ -345,6 +345,7 @@ it("refuses at once without any endpoint, and waits for a model's description on
     describe: () => never,
     offers: () => never,
     infer: () => never,
+    capabilities: {},
     close: async () => undefined,
   };
   const { made } = picker(clock, {}, { endpoints: [silent] });

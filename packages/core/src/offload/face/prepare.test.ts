@@ -18,6 +18,7 @@ function before(
   const asked: string[] = [];
   const paths: (readonly string[])[] = [];
   const failing = new Set<string>();
+  const unable = new Set<string>();
   const endpoints = Object.entries(variantsByEndpoint).map(([id, variants]): Endpoint => {
     const own = {
       ...description,
@@ -36,6 +37,8 @@ function before(
           paths.push(path);
           asked.push(`${id} ${one.variant}`);
           if (failing.has(id)) throw new LongshoreError("invalid-model", "resolve", `${id} cannot`);
+          if (unable.has(id))
+            throw new LongshoreError("unsupported", "resolve", `${id} loads at its first run`);
         },
       },
     };
@@ -49,12 +52,12 @@ function before(
     random: seededRandom(1),
     observer: silentObserver,
   });
-  return { gateway, asked, paths, failing };
+  return { gateway, asked, paths, failing, unable };
 }
 
 it("a gateway has what is wanted in any variant loaded at every endpoint that serves it, as each offers it", async () => {
   const { gateway, asked, failing } = before({ one: ["default", "int8"], two: ["int8"], fresh: [] });
-  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call);
+  await gateway.capabilities.prepare?.({ ...segment, variant: "" }, call);
   expect(asked.splice(0).sort()).toEqual([
     "fresh default",
     "fresh int8",
@@ -63,16 +66,16 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
     "two int8",
   ]);
   // A sender that names a variant plans with the endpoints itself.
-  await gateway.capabilities?.prepare?.({ ...segment, variant: "int8" }, call);
+  await gateway.capabilities.prepare?.({ ...segment, variant: "int8" }, call);
   expect(asked).toEqual([]);
   failing.add("one");
-  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call);
+  await gateway.capabilities.prepare?.({ ...segment, variant: "" }, call);
   for (const id of ["two", "fresh"]) failing.add(id);
-  await expect(gateway.capabilities?.prepare?.({ ...segment, variant: "" }, call)).rejects.toMatchObject({
+  await expect(gateway.capabilities.prepare?.({ ...segment, variant: "" }, call)).rejects.toMatchObject({
     reason: "invalid-model",
   });
   await expect(
-    gateway.capabilities?.prepare?.({ ...segment, model: "none", variant: "" }, call),
+    gateway.capabilities.prepare?.({ ...segment, model: "none", variant: "" }, call),
   ).rejects.toMatchObject({
     reason: "unknown-model",
   });
@@ -96,11 +99,18 @@ it("a gateway has nothing loaded where the rules permit no request, nor at the c
   });
   const rules = { dataClass: "internal", leastTrust: "operated", zones: ["eu", "device"] } as const;
   const asking = { ...call, rules, path: ["back"] };
-  await gateway.capabilities?.prepare?.({ ...segment, variant: "" }, asking);
+  await gateway.capabilities.prepare?.({ ...segment, variant: "" }, asking);
   expect([asked, paths]).toEqual([["one default"], [["back", "gateway"]]]);
   const nowhere = { ...asking, rules: { ...rules, zones: ["asia"] } };
-  await expect(gateway.capabilities?.prepare?.({ ...segment, variant: "" }, nowhere)).rejects.toMatchObject({
+  await expect(gateway.capabilities.prepare?.({ ...segment, variant: "" }, nowhere)).rejects.toMatchObject({
     reason: "no-endpoint",
   });
+  await gateway.close();
+});
+
+it("an endpoint that cannot load in advance is no failure of what is loaded at others", async () => {
+  const { gateway, unable } = before({ one: ["default"], two: ["default"] });
+  for (const id of ["one", "two"]) unable.add(id);
+  await gateway.capabilities.prepare?.({ ...segment, variant: "" }, call);
   await gateway.close();
 });

@@ -80,7 +80,7 @@ it("answers requests that name no version with the one that another server has, 
   const ask = async (version = ""): Promise<number> => {
     const call = { ...housekeepingCall("c"), rules, deadlineMs: clock.nowMs() + 2000 };
     const segment = { model: "same", version, digest: "", variant: "", from: "start", to: "end" };
-    using _pass = gateway.capabilities?.admit?.(segment, call);
+    using _pass = gateway.capabilities.admit?.(segment, call);
     const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
     const { outputs } = await clock.finish(gateway.infer({ segment, inputs, codecs: {} }, call));
     return float32View(outputs.get("y")!)[0]!;

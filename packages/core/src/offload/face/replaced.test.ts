@@ -84,6 +84,7 @@ function edgeWith(first: SimulatedModel, tier: "device" | "edge" = "edge", clock
         throw new LongshoreError("unknown-version", "resolve", "another content is here");
       return inner.infer(request, call);
     },
+    capabilities: {},
     close: () => inner.close(),
   };
   const parts = {

@@ -49,6 +49,7 @@ function counter(info: EndpointInfo, runMs: number): Counter {
     carried: [],
     fault: "none",
     queueMs: 0,
+    capabilities: {},
     describe: () => Promise.resolve({ description }),
     offers: () => Promise.resolve([doubleOffer(description, info, runMs)]),
     async infer(request: InferenceRequest, { tenant }: Call) {

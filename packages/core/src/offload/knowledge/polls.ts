@@ -67,7 +67,7 @@ export class Polls implements Disposable {
           knowledge = await endpoint.describe(model, version, call);
           offers = knowledge ? await endpoint.offers(query, call) : [];
         }
-        const missing = endpoint.capabilities?.missing?.(query, call) ?? [];
+        const missing = endpoint.capabilities.missing?.(query, call) ?? [];
         return { endpoint, knowledge, offers, ...(missing.length > 0 ? { missing } : {}) };
       };
       // An endpoint that is known already has time. At a first contact a lost poll costs the whole wait.

@@ -7,7 +7,7 @@ import { type ModelInUse, validKnowledge } from "./model-in-use.ts";
 /** Whether nothing of the model would have to be fetched to run it here. */
 function complete({ description, whole: all }: KnownModel, local: Endpoint | undefined): boolean {
   const whole = { ...ranOf(description), variant: "", from: startCut, to: endCut };
-  return all && (local?.capabilities?.lacks?.(whole) ?? 0) === 0;
+  return all && (local?.capabilities.lacks?.(whole) ?? 0) === 0;
 }
 
 /** Whether an endpoint is known that can run the model without fetching any of it here first. */

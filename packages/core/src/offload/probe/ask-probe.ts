@@ -15,5 +15,5 @@ export async function askProbe(
 ): Promise<LoadReport | undefined> {
   const base = housekeepingCall(callId, abort);
   using own = withTime(base, clock, mostMs, () => new LongshoreError("no-answer", "transport", late));
-  return await endpoint.capabilities?.probe?.(bytes, own.call);
+  return await endpoint.capabilities.probe?.(bytes, own.call);
 }

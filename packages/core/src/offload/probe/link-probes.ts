@@ -366,7 +366,7 @@ export function linkProbes(
       for (const endpointState of tables.looked) {
         const { id } = endpointState.endpoint.info;
         const link = parts.links(id);
-        if (!link?.probeBytes || !endpointState.endpoint.capabilities?.probe) continue;
+        if (!link?.probeBytes || !endpointState.endpoint.capabilities.probe) continue;
         if (silent(endpointState, nowMs)) listen(endpointState, link, request);
         if (awaited(endpointState)) continue;
         if (sent && !rateMatters(endpointState.link.table, sent)) continue;

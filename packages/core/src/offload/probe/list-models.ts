@@ -31,7 +31,7 @@ export async function listModels(
   const asking = Object.assign(ownCall(call), { deadlineMs, path: [...call.path, self] });
   const endpoints = [...(local ? [local] : []), ...well.slice(0, most).map(({ endpoint }) => endpoint)];
   const told = await Promise.allSettled(
-    endpoints.map(async (one) => (await one.capabilities?.models?.(asking)) ?? []),
+    endpoints.map(async (one) => (await one.capabilities.models?.(asking)) ?? []),
   );
   const best = new Map<string, ModelListing>();
   for (const listing of told.flatMap((one) => (one.status === "fulfilled" ? one.value : []))) {

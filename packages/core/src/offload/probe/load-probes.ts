@@ -147,8 +147,8 @@ export function loadProbes(
   function answersProbes(endpointState: EndpointState): boolean {
     const { endpoint } = endpointState;
     return (
-      endpoint.capabilities?.probe !== undefined &&
-      endpoint.capabilities?.loadEveryMs?.() === undefined &&
+      endpoint.capabilities.probe !== undefined &&
+      endpoint.capabilities.loadEveryMs?.() === undefined &&
       !underWay.has(endpointState)
     );
   }
@@ -156,7 +156,7 @@ export function loadProbes(
   /** Polls a foreign server, if its time has come. */
   function askSilent(id: EndpointId, nowMs: number): void {
     const endpointState = endpoints.all.get(id);
-    const everyMs = endpointState?.endpoint.capabilities?.loadEveryMs?.();
+    const everyMs = endpointState?.endpoint.capabilities.loadEveryMs?.();
     if (!endpointState || everyMs === undefined || underWay.has(endpointState)) return;
     if (nowMs - (askedAtMs.get(endpointState) ?? -Infinity) < everyMs) return;
     askedAtMs.set(endpointState, nowMs);

@@ -37,7 +37,7 @@ interface PrepareWhere {
 /**
  * Loads a segment here. Without a variant, also at each endpoint that serves the model and that the rules of the call allow, in the
  * variants that it offers; a caller that names a variant plans for the endpoints itself. Throws the first error if no endpoint could load
- * it. Requests find out about the others.
+ * it. Requests find out about the others. An endpoint that cannot load on request is no failure: it loads at its first request.
  */
 export async function prepareAll(
   { self, local, endpoints, knowledge, clock }: Everywhere,
@@ -45,7 +45,7 @@ export async function prepareAll(
   call: Call,
   { allowed = () => true, variant }: PrepareWhere = {},
 ): Promise<void> {
-  if (segment.variant !== "") return local?.capabilities?.prepare?.(segment, call);
+  if (segment.variant !== "") return local?.capabilities.prepare?.(segment, call);
   const known = await knowledge.learn(segment.model, segment.version, call, true);
   const nowMs = clock.nowMs();
   const others = [...known.offersBy.keys()].flatMap((id) => endpointFor(id, known, endpoints.all) ?? []);
@@ -58,14 +58,17 @@ export async function prepareAll(
   );
   const works = [
     ...(local && known.here && allowed(local.info) && mayPrepare(local.info, call, true)
-      ? [(own: Call) => local.capabilities?.prepare?.({ ...segment, variant: variant ?? "" }, own)]
+      ? [(own: Call) => local.capabilities.prepare?.({ ...segment, variant: variant ?? "" }, own)]
       : []),
     ...well.map((endpointState) => (own: Call) => prepareAt(endpointState, known, segment, own, variant)),
   ];
   const failures: unknown[] = [];
   const asking = Object.assign(ownCall(call), { path: [...call.path, self] });
   await fanOut(works.length, mostAtOnce, asking, async (at, own) => {
-    await works[at]?.(own)?.catch((thrown: unknown) => failures.push(thrown));
+    await works[at]?.(own)?.catch((thrown: unknown) => {
+      if (LongshoreError.from(thrown, "resolve", "loading a model").reason !== "unsupported")
+        failures.push(thrown);
+    });
   });
   if (works.length === 0)
     throw new LongshoreError(
@@ -100,5 +103,5 @@ async function prepareAt(
         (only === undefined || variant === only),
     );
   const variants = new Set(offered.map(({ variant }) => variant));
-  for (const variant of variants) await endpoint.capabilities?.prepare?.({ ...segment, variant }, call);
+  for (const variant of variants) await endpoint.capabilities.prepare?.({ ...segment, variant }, call);
 }

@@ -69,9 +69,9 @@ export function admitFromHead(
   // A variant that the plan chose is not part of the request, so admission here must not see it.
   const here =
     leg?.endpoint === local?.info.id && leg?.segment.to === job.to && leg.segment.variant === segment.variant;
-  if (!local?.capabilities?.admit || !here) return open;
+  if (!local?.capabilities.admit || !here) return open;
   try {
-    return local.capabilities?.admit(segment, job.call, leastAgreementRatio);
+    return local.capabilities.admit(segment, job.call, leastAgreementRatio);
   } catch (thrown) {
     const elsewhere = loop.plan({ ...job, held }, held, new Set([local.info.id]), nowMs);
     if (isInfeasible(elsewhere)) throw thrown;

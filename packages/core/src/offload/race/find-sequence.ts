@@ -209,7 +209,7 @@ async function ask(
   waitMs: number,
 ): Promise<Omit<Found, "id"> | "unknown" | "silent" | "mute"> {
   const { info, capabilities } = endpoint;
-  if (!capabilities?.sequence) return "mute";
+  if (!capabilities.sequence) return "mute";
   const { name: model, version, digest } = known.description;
   const late = (): LongshoreError =>
     new LongshoreError("no-answer", "resolve", `${info.id} did not say what it knows of a sequence`);

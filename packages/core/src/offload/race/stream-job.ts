@@ -70,14 +70,14 @@ export async function* streamJob(loop: Loop, given: Job): AsyncIterable<Inferenc
 /** Endpoints that give one answer to a request only. */
 function singleAnswerEndpoints({ local, endpoints }: LoopSetting & LoopBeliefs): ReadonlySet<EndpointId> {
   const all = [...(local ? [local] : []), ...Array.from(endpoints.all.values(), ({ endpoint }) => endpoint)];
-  if (!all.some(({ capabilities }) => capabilities?.inferStream)) {
+  if (!all.some(({ capabilities }) => capabilities.inferStream)) {
     throw new LongshoreError(
       "unsupported",
       "plan",
       "no endpoint that is known here gives several answers to a request (one of the plain protocol does where its gRPC is named)",
     );
   }
-  return new Set(all.filter(({ capabilities }) => !capabilities?.inferStream).map(({ info }) => info.id));
+  return new Set(all.filter(({ capabilities }) => !capabilities.inferStream).map(({ info }) => info.id));
 }
 
 /** The answers of one leg, which holds its slot until the last one is read. */
@@ -87,7 +87,7 @@ async function* answersAt(loop: Loop, job: Job, leg: Leg, tally: Tally): AsyncIt
   const here = leg.endpoint === local?.info.id;
   const endpointState = here ? undefined : endpointFor(leg.endpoint, known, endpoints.all);
   const endpoint: Endpoint | undefined = here ? local : endpointState?.endpoint;
-  const inferStream = endpoint?.capabilities?.inferStream;
+  const inferStream = endpoint?.capabilities.inferStream;
   if (!endpoint || !inferStream) {
     throw new LongshoreError("unreachable", "plan", `${leg.endpoint} is not known any more`);
   }

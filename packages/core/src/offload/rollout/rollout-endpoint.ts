@@ -4,14 +4,14 @@ import {
   answersOf,
   bytesOfInputs,
   type Endpoint,
-  type EndpointCapabilities,
+  type EndpointChanges,
   type InferenceRequest,
   type InferenceResponse,
   type ModelKnowledge,
   type ModelListing,
   type Progress,
-  passThrough,
   readInputs,
+  wrapEndpoint,
 } from "../../wire/endpoint/index.ts";
 import { endCut, type Segment, startCut } from "../../words/model/index.ts";
 import { copied } from "../../words/tensor/index.ts";
@@ -255,41 +255,35 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       });
   }
 
-  const passedOn = passThrough(inner);
-  const { admit, prepare, inferStream, ready, known, models } = inner.capabilities ?? {};
-  const capabilities: EndpointCapabilities = {
-    ...passedOn.capabilities,
-    ...(admit
-      ? { admit: (segment, call, leastAgreementRatio) => admit(stable(segment), call, leastAgreementRatio) }
-      : {}),
-    ...(prepare
-      ? {
-          async prepare(segment, call) {
-            const alias = rollouts.find(segment.model);
-            const candidate = alias?.trial?.candidate;
-            const planned = alias && candidate?.digest === segment.digest;
-            const meant = planned ? { ...segment, model: alias.model, ...candidate } : stable(segment);
-            await prepare(meant, call);
-          },
-        }
-      : {}),
-    ...(inferStream
-      ? {
-          inferStream(request, call) {
-            const alias = rollouts.find(request.segment.model);
-            return alias ? streamAlias(alias, request, call) : answers(request, call);
-          },
-        }
-      : {}),
-    ...(ready
-      ? {
-          ready(model, version, call) {
-            const { model: meant, stable } = rollouts.find(model) ?? { model, stable: { version } };
-            return ready(meant, version ?? stable.version, call);
-          },
-        }
-      : {}),
-    known: (...asked) => (rollouts.find(asked[0]) ? undefined : known?.(...asked)),
+  /** The segment of a version that a segment of an alias means. */
+  function versioned(segment: Segment): Segment {
+    const alias = rollouts.find(segment.model);
+    const candidate = alias?.trial?.candidate;
+    const planned = alias && candidate?.digest === segment.digest;
+    return planned ? { ...segment, model: alias.model, ...candidate } : stable(segment);
+  }
+
+  const { admit, prepare, lacks, loaded, loadMs, inferStream, ready, known, models } = inner.capabilities;
+  const capabilities: EndpointChanges["capabilities"] = {
+    admit:
+      admit && ((segment, call, leastAgreementRatio) => admit(stable(segment), call, leastAgreementRatio)),
+    prepare: prepare && ((segment, call) => prepare(versioned(segment), call)),
+    lacks: lacks && ((segment) => lacks(versioned(segment))),
+    loaded: loaded && ((segment) => loaded(versioned(segment))),
+    loadMs: loadMs && ((segment) => loadMs(versioned(segment))),
+    inferStream:
+      inferStream &&
+      ((request, call) => {
+        const alias = rollouts.find(request.segment.model);
+        return alias ? streamAlias(alias, request, call) : answers(request, call);
+      }),
+    ready:
+      ready &&
+      ((model, version, call) => {
+        const { model: meant, stable } = rollouts.find(model) ?? { model, stable: { version } };
+        return ready(meant, version ?? stable.version, call);
+      }),
+    known: known && ((...asked) => (rollouts.find(asked[0]) ? undefined : known(...asked))),
     async models(call) {
       const listed = (await models?.(call)) ?? [];
       const own = rollouts.list().map(({ alias }): ModelListing => {
@@ -306,8 +300,7 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       return [...listed, ...own];
     },
   };
-  return {
-    ...passedOn,
+  return wrapEndpoint(inner, {
     capabilities,
     infer(request, call, progress) {
       const alias = rollouts.find(request.segment.model);
@@ -321,5 +314,5 @@ export function rolloutEndpoint(inner: Endpoint, parts: RolloutEndpointParts): E
       // An alias may point elsewhere at the next request, so a caller that plans by offers gets those of the model itself.
       return rollouts.find(query.model) ? [] : inner.offers(query, call);
     },
-  };
+  });
 }

@@ -101,8 +101,8 @@ describe("an alias", () => {
     const knowledge = await inner.describe("ocr", undefined, asker);
     const known = { ...inner, capabilities: { ...inner.capabilities, known: () => knowledge } };
     const endpoint = rolloutEndpoint(known, { rollouts, clock, draw: () => 0 });
-    expect(endpoint.capabilities?.known?.("ocr", undefined, asker)).toBe(knowledge);
-    expect(endpoint.capabilities?.known?.("reader", undefined, asker)).toBeUndefined();
+    expect(endpoint.capabilities.known?.("ocr", undefined, asker)).toBe(knowledge);
+    expect(endpoint.capabilities.known?.("reader", undefined, asker)).toBeUndefined();
   });
 
   it("loads the requested version, by content", async () => {
@@ -118,7 +118,7 @@ describe("an alias", () => {
     for (const version of ["1", "2"]) {
       const digest = digestOf(version);
       const segment = { model: "reader", version, digest, variant: "default", from: "start", to: "end" };
-      await endpoint.capabilities?.prepare?.(segment, housekeepingCall("prepare"));
+      await endpoint.capabilities.prepare?.(segment, housekeepingCall("prepare"));
     }
     expect(loaded).toEqual([`ocr 1 ${digestOf("1")}`, `ocr 2 ${digestOf("2")}`]);
   });
@@ -474,7 +474,7 @@ describe("a candidate", () => {
     const ask = async (count: number): Promise<readonly string[]> => {
       const inputs = tensorsOf(float32Tensor("x", [1], Float32Array.of(3)));
       const answers: string[] = [];
-      const asked = endpoint.capabilities?.inferStream?.(
+      const asked = endpoint.capabilities.inferStream?.(
         { segment, inputs, codecs: {} },
         housekeepingCall(`call-${count}`),
       );

@@ -50,7 +50,7 @@ export async function* stepAnswers(
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
-  const inferStream = inner.capabilities?.inferStream;
+  const inferStream = inner.capabilities.inferStream;
   if (!step.several || !inferStream) {
     yield await runStep(inner, step, request, call);
     return;

@@ -8,14 +8,14 @@ import {
 import {
   answersOf,
   type Endpoint,
-  type EndpointCapabilities,
+  type EndpointChanges,
   type EndpointInfo,
   inferredOffer,
   type InferenceRequest,
   type InferenceResponse,
   type ModelKnowledge,
   type Offer,
-  passThrough,
+  wrapEndpoint,
 } from "../../wire/endpoint/index.ts";
 import { isForeignDigest } from "../../wire/oip/index.ts";
 import { isGuess } from "../../decide/table/index.ts";
@@ -301,35 +301,37 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
     }));
   }
 
-  const passedOn = passThrough(inner);
-  const { ready, prepare, inferStream } = inner.capabilities ?? {};
-  const capabilities: EndpointCapabilities = {
-    ...passedOn.capabilities,
-    ...(ready
-      ? {
-          async ready(model: string, version: string | undefined, call: Call) {
-            const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
-              (await ready(name, at, call)) === true;
-            const named = stepsOf(model, version)?.there;
-            if (!named) return isReady(model, version);
-            const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
-            return said.length > 0 && said.every(Boolean);
-          },
-        }
-      : {}),
-    ...(prepare
-      ? {
-          async prepare(segment: Segment, call: Call) {
-            const key = stepKey(segment);
-            const parts = wholes.get(key)?.there.map(({ there }) => there);
-            for (const part of parts ?? [steps.get(key)?.there ?? segment]) await prepare(part, call);
-          },
-        }
-      : {}),
-    ...(inferStream ? { inferStream: answersOfPart } : {}),
+  /** The segments that run for a segment at this endpoint. */
+  function segmentsThere(segment: Segment): readonly Segment[] {
+    const key = stepKey(segment);
+    return wholes.get(key)?.there.map(({ there }) => there) ?? [steps.get(key)?.there ?? segment];
+  }
+
+  const { ready, prepare, lacks, loaded, loadMs, inferStream } = inner.capabilities;
+  const capabilities: EndpointChanges["capabilities"] = {
+    // `describe` looks for steps here, which takes time.
+    known: undefined,
+    ready:
+      ready &&
+      (async (model, version, call) => {
+        const isReady = async (name: string, at: string | undefined): Promise<boolean> =>
+          (await ready(name, at, call)) === true;
+        const named = stepsOf(model, version)?.there;
+        if (!named) return isReady(model, version);
+        const said = await Promise.all(named.map(({ there }) => isReady(there.model, there.version)));
+        return said.length > 0 && said.every(Boolean);
+      }),
+    prepare:
+      prepare &&
+      (async (segment, call) => {
+        for (const part of segmentsThere(segment)) await prepare(part, call);
+      }),
+    lacks: lacks && ((segment) => segmentsThere(segment).reduce((bytes, part) => bytes + lacks(part), 0)),
+    loaded: loaded && ((segment) => segmentsThere(segment).every((part) => loaded(part))),
+    loadMs: loadMs && ((segment) => segmentsThere(segment).reduce((ms, part) => ms + loadMs(part), 0)),
+    inferStream: inferStream && answersOfPart,
   };
-  return {
-    ...passedOn,
+  return wrapEndpoint(inner, {
     capabilities,
     async describe(model, version, call) {
       // For a part that the operator listed, the server describes the part.
@@ -365,7 +367,7 @@ function withSteps(inner: Endpoint, local: Endpoint, { clock, observer }: StepMo
       if (sent) return inferPart(part, request, call, progress);
       return partAgain(segment, call).then((again) => inferPart(again, request, call, progress));
     },
-  };
+  });
 }
 
 /** Whether its requests stay at one endpoint: they form sequences, or have several answers each. */

@@ -10,6 +10,6 @@ export async function* answersOf(
   request: InferenceRequest,
   call: Call,
 ): AsyncIterable<InferenceResponse> {
-  if (endpoint.capabilities?.inferStream) yield* endpoint.capabilities?.inferStream(request, call);
+  if (endpoint.capabilities.inferStream) yield* endpoint.capabilities.inferStream(request, call);
   else yield await endpoint.infer(request, call);
 }

@@ -328,8 +328,8 @@ export interface Endpoint {
   /** Off the hot path; fills the view that decisions read. */
   offers(query: OfferQuery, call: Call): Promise<readonly Offer[]>;
   infer(request: InferenceRequest, call: Call, progress?: Progress): Promise<InferenceResponse>;
-  /** Its further capabilities. Default: none. A wrapper passes them on with `through`. */
-  readonly capabilities?: EndpointCapabilities;
+  /** Its further capabilities; `{}` if it has none. Required, so that a wrapper cannot forget them: see `wrapEndpoint`. */
+  readonly capabilities: EndpointCapabilities;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }
@@ -339,7 +339,7 @@ export interface Endpoint {
  * its absence means. The functions do not use `this`.
  */
 export interface EndpointCapabilities {
-  /** The result of `describe`, if it is known without waiting. `through` leaves it out, as wrappers may change it. */
+  /** The result of `describe`, if it is known without waiting. A wrapper that replaces `describe` replaces this, too. */
   readonly known?: (model: string, version: string | undefined, call: Call) => ModelKnowledge | undefined;
   /**
    * Endpoints behind it that its last offers of a model lack only for now: they are starting, silent or paused. A caller that needs one of

@@ -51,4 +51,4 @@ export {
   type StatedRates,
 } from "./price.ts";
 export { kindFacts } from "./kind-facts.ts";
-export { passThrough } from "./pass-through.ts";
+export { type EndpointChanges, wrapEndpoint } from "./wrap-endpoint.ts";

@@ -30,7 +30,7 @@ import {
 } from "../../words/tensor/index.ts";
 import type { EndpointInfo, InferenceRequest, MissingEndpoint, Offer } from "../endpoint/index.ts";
 import { bodyLength, readBody } from "../body/index.ts";
-import { passThrough } from "../endpoint/index.ts";
+import { wrapEndpoint } from "../endpoint/index.ts";
 import type { Handler, WireRequest, WireResponse } from "../transport/index.ts";
 import { oipEndpoint } from "./create-oip-endpoint.ts";
 import type { OipEndpointParts } from "./parts.ts";
@@ -100,12 +100,12 @@ describe("polling a server for its load", () => {
     const { double, clock } = serve();
     const load = () => ({ atMs: 0, cpuRatio: 0.5, inFlight: 3, queueMs: 41 });
     const handler = createHandler({ endpoint: double, codecs, clock, observer: silentObserver, load });
-    expect(await connect(handler, { clock }).capabilities?.probe?.(0, call)).toMatchObject({
+    expect(await connect(handler, { clock }).capabilities.probe?.(0, call)).toMatchObject({
       inFlight: 3,
       queueMs: 41,
     });
     const silent = createHandler({ endpoint: double, codecs, clock, observer: silentObserver });
-    expect(await connect(silent, { clock }).capabilities?.probe?.(0, call)).toBeUndefined();
+    expect(await connect(silent, { clock }).capabilities.probe?.(0, call)).toBeUndefined();
   });
 });
 
@@ -119,27 +119,29 @@ describe("having a part loaded beforehand", () => {
       asked.push(segment);
       if (segment.from === "c2") throw new LongshoreError("unknown-cut", "resolve", "there is no c2");
     };
-    const endpoint = { ...passThrough(double), capabilities: { prepare } };
+    const endpoint = wrapEndpoint(double, { capabilities: { prepare } });
     const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
     const edge = connect(handler, { clock });
-    await edge.capabilities?.prepare?.(part, call);
+    await edge.capabilities.prepare?.(part, call);
     expect(asked).toEqual([part]);
-    await expect(edge.capabilities?.prepare?.({ ...part, from: "c2" }, call)).rejects.toMatchObject({
+    await expect(edge.capabilities.prepare?.({ ...part, from: "c2" }, call)).rejects.toMatchObject({
       reason: "unknown-cut",
     });
     await expect(
-      edge.capabilities?.prepare?.({ ...part, digest: `sha256:${"9".repeat(64)}` }, call),
+      edge.capabilities.prepare?.({ ...part, digest: `sha256:${"9".repeat(64)}` }, call),
     ).rejects.toMatchObject({
       reason: "unknown-version",
     });
     expect(asked).toHaveLength(2);
   });
 
-  it("is absent for an endpoint without load reports, and never sent to a foreign one", async () => {
+  it("fails at an endpoint that cannot load in advance, and is never sent to a foreign one", async () => {
     const { handler, clock } = serve();
-    await connect(handler, { clock }).capabilities?.prepare?.(part, call);
+    await expect(connect(handler, { clock }).capabilities.prepare?.(part, call)).rejects.toMatchObject({
+      reason: "unsupported",
+    });
     const untouched: Handler = () => Promise.reject(new Error("the foreign server was asked"));
-    await connect(untouched, { clock }, { offers: false }).capabilities?.prepare?.(part, call);
+    await connect(untouched, { clock }, { offers: false }).capabilities.prepare?.(part, call);
   });
 });
 
@@ -342,21 +344,18 @@ describe("endpoint over the protocol", () => {
   it("tells the endpoints that a server's last offers missed, with the zones and trust of the whole path", async () => {
     const { double, clock } = serve();
     const missing: MissingEndpoint[] = [{ zones: ["eu/store-7", "us"], trust: "operated" }];
-    const endpoint = {
-      ...passThrough(double),
-      capabilities: { ...double.capabilities, missing: () => missing },
-    };
+    const endpoint = wrapEndpoint(double, { capabilities: { missing: () => missing } });
     const handler = createHandler({ endpoint, codecs, clock, observer: silentObserver });
     const edge = connect(handler, { clock }, { zone: "eu/de", trust: "listed" });
     const query = { model: "double", version: "1" };
-    expect(edge.capabilities?.missing?.(query, call)).toEqual([]);
+    expect(edge.capabilities.missing?.(query, call)).toEqual([]);
     await edge.offers(query, call);
-    expect(edge.capabilities?.missing?.(query, call)).toEqual([
+    expect(edge.capabilities.missing?.(query, call)).toEqual([
       { zones: ["eu/de", "eu/store-7", "us"], trust: "listed" },
     ]);
     missing.length = 0;
     await edge.offers(query, call);
-    expect(edge.capabilities?.missing?.(query, call)).toEqual([]);
+    expect(edge.capabilities.missing?.(query, call)).toEqual([]);
   });
 
   it("gives the server's own reason, stage and advice when to come back", async () => {
@@ -465,7 +464,7 @@ describe("endpoint over the protocol", () => {
     const read: number[] = [];
     const seen: Handler = (...asked) => (read.push(bodyLength(asked[0].body) ?? 0), handler(...asked));
     const measured = connect(seen, { link });
-    await measured.capabilities?.probe?.(2920, call);
+    await measured.capabilities.probe?.(2920, call);
     expect([read, notes]).toEqual([[2520], ["up 2920", "up ended true after false"]]);
   });
 });

@@ -57,7 +57,7 @@ describe("endpoint before other people's servers", () => {
     };
     const load = metricsLoad({ clock: manualClock(), pages: [] });
     const triton = connect(handler, { load });
-    expect(triton.capabilities?.loadEveryMs?.()).toBe(1000);
+    expect(triton.capabilities.loadEveryMs?.()).toBe(1000);
     expect(await triton.offers({ model: "double" }, call)).toEqual([]);
     await triton.describe("double", undefined, call);
     const [offer, ...more] = await triton.offers({ model: "double" }, call);
@@ -91,8 +91,8 @@ describe("endpoint before other people's servers", () => {
     const clock = manualClock();
     const pages = [{ path: "/metrics", transport: memoryTransport(metrics, { clock }) }];
     const triton = connect(() => reply({}), { clock, load: metricsLoad({ clock, pages }) });
-    expect(await triton.capabilities?.probe?.(0, call)).toMatchObject({ queueMs: 125, inFlight: 3 });
-    expect(await triton.capabilities?.probe?.(1000, call)).toBeUndefined();
+    expect(await triton.capabilities.probe?.(0, call)).toMatchObject({ queueMs: 125, inFlight: 3 });
+    expect(await triton.capabilities.probe?.(1000, call)).toBeUndefined();
     await triton.close();
   });
 
@@ -121,7 +121,7 @@ describe("endpoint before other people's servers", () => {
     };
     const one = connect(handler);
     expect((await one.describe("any", undefined, call))?.description.decoupled).toBe(true);
-    expect(one.capabilities?.inferStream).toBeUndefined();
+    expect(one.capabilities.inferStream).toBeUndefined();
     const streams = memoryTransport(handler, { clock: manualClock() });
     const several = connect(handler, { streams });
     await several.describe("any", "1", call);

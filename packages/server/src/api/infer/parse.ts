@@ -139,7 +139,7 @@ export function servedModel(
   { model, version }: InferRoute,
   call: Call,
 ): ReturnType<typeof findModel> {
-  if (!api.hold || api.endpoint.capabilities?.vacant?.() !== true) {
+  if (!api.hold || api.endpoint.capabilities.vacant?.() !== true) {
     return findModel(api, model, version, call);
   }
   const why = `no server is listed at this moment, so none has ${model}`;

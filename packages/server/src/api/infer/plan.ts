@@ -67,7 +67,7 @@ function mayBeSentOn(
   model: ModelDescription,
 ): boolean {
   const { headers, body, message } = request;
-  if (endpoint.capabilities?.sendsOn !== true || access.forwardHeaders) return false;
+  if (endpoint.capabilities.sendsOn !== true || access.forwardHeaders) return false;
   if (model.decoupled === true || model.responseCache === true) return false;
   const headBytes = (message ? message.binary?.()?.headerLength : headerLengthOf(headers)) ?? 0;
   if (headBytes === 0 || headBytes > mostHeadBytes) return false;
@@ -125,7 +125,7 @@ export function admitInference(
   leastAgreementRatio: number | undefined,
   held: Holding,
 ): Disposable | undefined {
-  return held.keep(api.endpoint.capabilities?.admit?.(segment, call, leastAgreementRatio));
+  return held.keep(api.endpoint.capabilities.admit?.(segment, call, leastAgreementRatio));
 }
 
 /** The second step: decides from the head whether the request may be forwarded, and admits it if not. */

@@ -83,7 +83,7 @@ export async function run(inference: Inference, question: ParsedInference): Prom
   const { api, head } = inference;
   const { request, call, received, tensors } = question;
   const { description } = head.knowledge;
-  const forgets = api.endpoint.capabilities?.forgetsInputs === true && !request.sequence;
+  const forgets = api.endpoint.capabilities.forgetsInputs === true && !request.sequence;
   if (forgets) request.inputs = received.give(tensors);
   let answer: InferenceAnswer;
   try {
