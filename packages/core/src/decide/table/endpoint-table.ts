@@ -14,6 +14,8 @@ export interface EndpointView {
   readonly queueMs: number;
   /** Ratio of its run times to its predictions, which corrects the predictions. 1 without observations. */
   readonly serviceRatio: number;
+  /** The ratios that are believed possible, with `serviceRatio` as their mean. Default: no other. */
+  readonly ratios?: RatioSpread | undefined;
   /** Penalty for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
   /** How long earlier requests on their way there keep the radio up anyway; 0 without any. */
@@ -24,6 +26,13 @@ export interface EndpointView {
   readonly prices: TryPrices;
   /** The values of `serviceRatio` and `penaltyMs` without exploration, if the endpoint is explored. */
   readonly explored?: Believed | undefined;
+}
+
+/** A distribution of ratios: their mean, 16 equally likely values, and the inside of the last (see `Estimate`). */
+export interface RatioSpread {
+  readonly mean: number;
+  readonly values: Float64Array;
+  readonly tail: Float64Array;
 }
 
 /** The part of a view that exploration replaces. */
@@ -46,6 +55,8 @@ export interface EndpointTable {
   readonly unavailable: readonly (string | undefined)[];
   /** `[endpoint][load]`: read with `waitMsAt` and similar functions. */
   readonly loads: Float64Array;
+  /** Service ratios of endpoints that may have changed their speed since their last run. */
+  readonly ratios: readonly (RatioSpread | undefined)[];
   readonly up: Float64Array;
   readonly down: Float64Array;
   /** See `LinkTable`; read with `copyTail`. */
@@ -110,6 +121,7 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     index,
     unavailable: views.map((view) => view.unavailable),
     loads: layOutLoads(views),
+    ratios: views.map(({ ratios }) => ratios),
     up: layOut(views, "up"),
     down: layOut(views, "down"),
     upTail: layOutTails(views),
@@ -123,14 +135,15 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
 /** The same endpoints and links with new loads: a reply changes only a few numbers. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
   const unavailable = views.map((view) => view.unavailable);
-  return reloaded(table, unavailable, layOutLoads(views), exploredOf(views));
+  const ratios = views.map((view) => view.ratios);
+  return reloaded(table, unavailable, layOutLoads(views), ratios, exploredOf(views));
 }
 
 /** The same table with one endpoint made available, whatever its state. */
 export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
   const at = table.index.get(id);
   const unavailable = table.unavailable.map((why, endpoint) => (endpoint === at ? undefined : why));
-  return reloaded(table, unavailable, table.loads, table.explored);
+  return reloaded(table, unavailable, table.loads, table.ratios, table.explored);
 }
 
 /**
@@ -153,6 +166,7 @@ function reloaded(
   }: EndpointTable,
   unavailable: EndpointTable["unavailable"],
   loads: Float64Array,
+  ratios: EndpointTable["ratios"],
   explored: EndpointTable["explored"],
 ): EndpointTable {
   return {
@@ -163,6 +177,7 @@ function reloaded(
     index,
     unavailable,
     loads,
+    ratios,
     up,
     down,
     upTail,
@@ -181,7 +196,7 @@ export function withoutExploration(table: EndpointTable): EndpointTable {
   const at = explored.endpoint * loadSize;
   loads[at] = (loads[at] ?? 0) + explored.penaltyMs;
   loads[at + 1] = explored.serviceRatio;
-  return reloaded(table, table.unavailable, loads, undefined);
+  return reloaded(table, table.unavailable, loads, table.ratios, undefined);
 }
 
 function exploredOf(views: readonly EndpointView[]): EndpointTable["explored"] {
@@ -209,7 +224,7 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
     unavailable[at] ??= one.unavailable;
     loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
   }
-  return reloaded(table, unavailable, loads, table.explored);
+  return reloaded(table, unavailable, loads, table.ratios, table.explored);
 }
 
 function layOutTails(views: readonly EndpointView[]): Float64Array {

@@ -19,6 +19,7 @@ export {
   type EndpointTable,
   type EndpointView,
   pricesAt,
+  type RatioSpread,
   serviceRatioAt,
   sharedMsAt,
   waitMsAt,

@@ -14,6 +14,7 @@ export {
   scale,
   shift,
   sum,
+  tailRatios,
   tailSize,
   tailWeights,
 } from "./estimate.ts";
