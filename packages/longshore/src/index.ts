@@ -53,4 +53,4 @@ export { openModel, type OpenedModel } from "./engine/open-model.ts";
 export { openOffloader } from "./compose/open-offloader.ts";
 export { type OpenOptions } from "./compose/open-options.ts";
 export type { Online, OnlineOptions } from "./compose/put-online.ts";
-export { type RunningServer, serve, type ServeOptions } from "./compose/serve.ts";
+export { type RunningServer, serve, type ServeFolderOptions, type ServeOptions } from "./compose/serve.ts";

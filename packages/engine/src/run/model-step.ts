@@ -15,7 +15,7 @@ import type { Program } from "../repository/index.ts";
 import type { GraphLease, RunOutcome, Ticket } from "../schedule/index.ts";
 import { checkSequenceStep, controlTensor } from "./control-inputs.ts";
 import type { ModelAction } from "./actions.ts";
-import { reshaped } from "./values.ts";
+import { reshaped, statedShape } from "./values.ts";
 import { type Wiring, wiringOf } from "./wiring.ts";
 
 /**
@@ -239,12 +239,12 @@ function shortestWait(outcomes: readonly RunOutcome[]): number {
 }
 
 function fed(action: ModelAction, tensor: Tensor, name: string): Tensor {
-  const shape = action.from === startCut ? action.step.graph.inputShapes[name] : undefined;
+  const shape = action.from === startCut ? statedShape(action.step.graph.inputShapes, name) : undefined;
   return renamed(shape ? reshaped(tensor, shape) : tensor, name);
 }
 
 function seen(action: ModelAction, tensor: Tensor, name: string): Tensor {
-  const shape = action.to === endCut ? action.step.graph.outputShapes[name] : undefined;
+  const shape = action.to === endCut ? statedShape(action.step.graph.outputShapes, name) : undefined;
   return shape ? reshaped(tensor, shape) : tensor;
 }
 

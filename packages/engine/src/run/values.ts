@@ -66,6 +66,14 @@ export function runValues(inputs: Tensors): RunValues {
   };
 }
 
+/** The shape that is stated for a port; undefined if none is. A port may be called `__proto__`. */
+export function statedShape(
+  shapes: Readonly<Record<string, readonly number[]>>,
+  name: string,
+): readonly number[] | undefined {
+  return Object.hasOwn(shapes, name) ? shapes[name] : undefined;
+}
+
 /**
  * The same elements in another shape (Triton's `reshape`). In `target` the first -1 of a batched port keeps the first
  * size, and at most one further -1 is worked out. Throws `invalid-input` when the elements do not fit.

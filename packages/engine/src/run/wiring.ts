@@ -2,6 +2,7 @@ import { endCut, startCut } from "@longshore/core";
 import { type ModelStep, type Program, valueOfTensor } from "../repository/index.ts";
 import type { GraphLease } from "../schedule/index.ts";
 import type { ModelAction } from "./actions.ts";
+import { statedShape } from "./values.ts";
 
 /** Where a tensor that the graph takes comes from. */
 interface Feed {
@@ -60,12 +61,13 @@ function wire(program: Program, action: ModelAction, { inputs, outputs }: GraphL
     feeds: inputs.map((name) => ({
       name,
       from: from(name),
-      shape: action.from === startCut ? inputShapes[name] : undefined,
+      shape: action.from === startCut ? statedShape(inputShapes, name) : undefined,
     })),
     fetches,
     gives: gives.map((value) => {
       const output = fetches.find((name) => valueOf(name) === value);
-      const shape = action.to === endCut && output !== undefined ? outputShapes[output] : undefined;
+      const shape =
+        action.to === endCut && output !== undefined ? statedShape(outputShapes, output) : undefined;
       return { value, output, shape };
     }),
     states: states.map(({ input, output }) => ({ output, name: stateName(program, step, input) })),

@@ -34,6 +34,22 @@ it("an empty text is no number of an option", async () => {
   expect(said).toContain("error: --drain-seconds wants a number of 0 or more, not ''");
 });
 
+it.each([
+  [
+    ["infer", "model", "--deadline", "1ms"],
+    "--deadline wants a number of 0 or more in milliseconds, without a unit, not '1ms'",
+  ],
+  [
+    ["serve", ".", "--max-body", "10MB"],
+    "--max-body wants a number of 1 or more in bytes, without a unit, not '10MB'",
+  ],
+  [["serve", ".", "--stall-seconds", "5 s"], "in seconds, without a unit, not '5 s'"],
+])("a number with a unit is refused with the unit of the option (%j)", async (words, why) => {
+  const { said, io } = listening();
+  expect(await runCommand(words, io)).toBe(2);
+  expect(said.join("\n")).toContain(why);
+});
+
 it("a port that is no number is refused with the option that turns gRPC off", async () => {
   const { said, io } = listening();
   expect(await runCommand(["serve", ".", "--grpc-port", "false"], io)).toBe(2);

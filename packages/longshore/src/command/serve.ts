@@ -26,6 +26,10 @@ import { quotaOptionsOf } from "../configuration/quota-settings.ts";
 import { servingSettings } from "./serving-settings.ts";
 import type { ServeCommandOptions } from "./serve-options.ts";
 
+/** Told if nothing is served, since a folder without models is seldom meant. */
+const noModels =
+  "none; a model is a folder NAME with 1/model.onnx in it, and model.yaml or config.pbtxt where needed";
+
 /** Puts the models of a repository on a port until SIGINT or SIGTERM, then drains. */
 export async function serveCommand(command: Command, io: CommandIo): Promise<ExitCode> {
   using live = await servingSettings(command, io);
@@ -105,7 +109,12 @@ export async function serveCommand(command: Command, io: CommandIo): Promise<Exi
     .filter(({ state }) => state !== "unloaded")
     .map((entry) => `${entry.name} ${entry.version}${entry.reason ? ` (${entry.reason})` : ""}`);
   const json = models.map(({ name, version, state }) => ({ name, version, state }));
-  await serveUntilStopped(server, options, { key: "models", json, text: names.join(", ") || "none" }, io);
+  await serveUntilStopped(
+    server,
+    options,
+    { key: "models", json, text: names.join(", ") || (models.length === 0 ? noModels : "none") },
+    io,
+  );
   await beliefs?.close();
   await found?.directory[Symbol.asyncDispose]();
   return 0;

@@ -1,4 +1,4 @@
-import type { DataClass, Directory, Endpoint } from "@longshore/core";
+import { type DataClass, type Directory, type Endpoint, LongshoreError } from "@longshore/core";
 import type { CarbonIntensity, StatedRates } from "@longshore/core/internal";
 import { type DirectoryApi, type JoinReply, type Registration, ratesOf } from "@longshore/core/internal";
 import { type Engine, type ModelStore, onProcessor } from "@longshore/engine";
@@ -22,6 +22,7 @@ import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./
 import type { OnlineEndpoint } from "../connect/online-endpoint.ts";
 import { checkProviderNames, usableProviders } from "../engine/device-engines.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
+import { openModel } from "../engine/open-model.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
 import { servedRepository } from "../engine/served-repository.ts";
 import { warmUp } from "./warm-up.ts";
@@ -193,23 +194,35 @@ function servedEngine(
   };
 }
 
+/** The same for the models of a folder, which `serve` opens. */
+export interface ServeFolderOptions extends Omit<ServeOptions, "store"> {
+  /** A repository, a model folder, an .onnx file, or a sample's name. */
+  readonly repository: string;
+}
+
 /**
- * Puts the models of a store on a port. Throws as `putOnline`, `invalid-input` for a name that no execution provider has, and `unsupported` where
+ * Puts the models of a repository, or of an open store, on a port. Throws as `putOnline`, `invalid-input` for a name that no execution provider has, and `unsupported` where
  * none of the providers works here.
  *
  * @example
  * ```ts
- * import { openModel, serve } from "longshore";
+ * import { serve } from "longshore";
  *
- * const { store } = await openModel("models");
- * const server = await serve({ store, port: 0, tier: "edge", zone: "eu/de/store-7" });
+ * const server = await serve({ repository: "models", port: 0, tier: "edge", zone: "eu/de/store-7" });
  * const ready = await fetch(`${server.address}/v2/health/ready`);
  * console.log(ready.status); // 200
  * await server.close();
  * ```
  */
-export async function serve(options: ServeOptions): Promise<RunningServer> {
-  checkProviderNames(options.providers ?? []);
-  const { served, ...online } = await putOnline(options, (parts) => servedEngine(options, parts));
+export async function serve(options: ServeOptions | ServeFolderOptions): Promise<RunningServer> {
+  const store = "repository" in options ? (await openModel(options.repository)).store : options.store;
+  if (!store) {
+    const what = 'serve takes the models: repository, such as "./models", or an open store';
+    throw new LongshoreError("invalid-configuration", "resolve", what);
+  }
+  const { repository: _repository, ...rest } = { repository: undefined, ...options };
+  const all: ServeOptions = { ...rest, store };
+  checkProviderNames(all.providers ?? []);
+  const { served, ...online } = await putOnline(all, (parts) => servedEngine(all, parts));
   return { ...online, engine: served.engine };
 }

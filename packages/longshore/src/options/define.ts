@@ -31,11 +31,25 @@ function reader(name: string, least: number, most: number, whole: boolean, hint 
       throw new CommanderError(
         2,
         "longshore.option",
-        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}, not '${text}'${hint}`,
+        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}${withoutUnit(name, text)}, not '${text}'${hint}`,
       );
     return value;
   };
   return Object.assign(read, { least, most, whole });
+}
+
+/** The unit of an option to whose number a unit was added, such as 10MB or 1ms. */
+function withoutUnit(name: string, text: string): string {
+  if (!/^\s*[\d.]+\s*[a-zµ]+\s*$/i.test(text)) return "";
+  const unit = unitOf(name);
+  return unit ? ` in ${unit}, without a unit` : " without a unit";
+}
+
+function unitOf(name: string): string | undefined {
+  if (/(?:^|-)seconds$/.test(name)) return "seconds";
+  if (/deadline$|^warm-up$|-ms$/.test(name)) return "milliseconds";
+  if (/memory$|^max-body$|^cache-size$|-bytes$|^packages-max$/.test(name)) return "bytes";
+  return undefined;
 }
 
 /** Reads the number of an option, from `least` to `most`. */

@@ -42,7 +42,11 @@ export async function encodeCrossing(
   call: Call,
 ): Promise<ReadonlyMap<string, Encoded>> {
   const one = async ([name, tensor]: [string, Tensor]): Promise<[string, Encoded]> => {
-    const codec = codecOf(codecs, choice[name] ?? "raw", "encode");
+    const codec = codecOf(
+      codecs,
+      (Object.hasOwn(choice, name) ? choice[name] : undefined) ?? "raw",
+      "encode",
+    );
     if (!codec.accepts(tensor.spec)) {
       const { datatype, shape } = tensor.spec;
       throw new LongshoreError(

@@ -14,6 +14,16 @@ import { fromHalf, toHalf } from "./half.ts";
 import { joinElements, splitElements } from "./ragged.ts";
 
 describe("shapes", () => {
+  it("names the argument of a tensor that is no such thing", () => {
+    // As a caller in plain JavaScript would swap them.
+    const make = float32Tensor as (...given: readonly unknown[]) => unknown;
+    expect(() => make([1], "x", Float32Array.of(1))).toThrow("float32Tensor: name must be a text");
+    expect(() => make("x", Float32Array.of(1), [1])).toThrow(
+      "float32Tensor: shape must be an array of sizes",
+    );
+    expect(() => make("x", [1], [1])).toThrow("float32Tensor: values must be a typed array");
+  });
+
   it("products stay exact or are refused", () => {
     expect(elementCount([2, 3, 4])).toBe(24);
     expect(elementCount([])).toBe(1);

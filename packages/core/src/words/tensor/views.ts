@@ -155,6 +155,19 @@ export function bytesOf(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
 }
 
+/** A caller in plain JavaScript has no compiler to say that arguments were swapped. */
+function checkArguments(of: string, name: string, shape: readonly number[], values: ArrayBufferView): void {
+  const wrong =
+    typeof name !== "string"
+      ? "name must be a text"
+      : !Array.isArray(shape)
+        ? "shape must be an array of sizes, such as [1, 2]"
+        : !ArrayBuffer.isView(values)
+          ? "values must be a typed array"
+          : undefined;
+  if (wrong) throw new LongshoreError("invalid-input", "encode", `${of}: ${wrong}`);
+}
+
 /**
  * An FP32 tensor on the given values (not copied).
  *
@@ -167,6 +180,7 @@ export function bytesOf(values: ArrayBufferView): Uint8Array {
  * ```
  */
 export function float32Tensor(name: string, shape: readonly number[], values: Float32Array): Tensor {
+  checkArguments("float32Tensor", name, shape, values);
   return tensorOf(name, "FP32", shape, bytesOf(values));
 }
 
@@ -177,5 +191,6 @@ export function numericTensor(
   shape: readonly number[],
   values: ArrayBufferView,
 ): Tensor {
+  checkArguments("numericTensor", name, shape, values);
   return tensorOf(name, datatype, shape, bytesOf(values));
 }
