@@ -60,10 +60,11 @@ export function followDevice(
     view(nowMs) {
       const { wakeMillijoules = 0, gapMs = 0 } = radio?.price(nowMs) ?? {};
       const { strainRatio = 0, why } = device.health?.() ?? {};
-      const fills = work.fills(nowMs);
+      // Without an engine nothing ever runs here.
+      const fills = local !== undefined && work.fills(nowMs);
       return {
         info: local?.info,
-        queueMs: work.queueMs(nowMs),
+        queueMs: local ? work.queueMs(nowMs) : 0,
         price:
           fills || strainRatio > 0
             ? (runMs) => strained(fills ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio)
