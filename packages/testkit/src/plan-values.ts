@@ -18,7 +18,6 @@ export const testTravels: Travels = {
   thereMs: certain(0),
   downMs: certain(0),
   promisedMs: 0,
-  waitMs: 0,
 };
 
 /** A leg that runs all of model `m` from the beginning. Its ID is its endpoint's by default. */

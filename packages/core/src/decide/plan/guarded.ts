@@ -6,9 +6,6 @@ import type { PricedRemote } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import { inTimeMs, meanValue } from "../table/index.ts";
 
-/** The next requests that profit from knowing the present speed of an endpoint, before another one would have told. */
-const newsRequests = 4;
-
 /** A remote candidate with its back-up. */
 export interface Guarded {
   /** Completion with the back-up: 16 values. */
@@ -33,7 +30,7 @@ export interface Guarded {
  */
 export function guardedValues(
   { scratch, view, goal, remainingMs }: PlanInputs,
-  { values: remote, tail: slowest, there, jumps }: Pick<PricedRemote, "values" | "tail" | "there" | "jumps">,
+  { values: remote, tail: slowest }: Pick<PricedRemote, "values" | "tail">,
   { values: backUp, head }: BackUp,
   prices: TryPrices,
 ): Guarded {
@@ -66,8 +63,7 @@ export function guardedValues(
     guarded[index] = first + (head?.[index] ?? 0);
   }
   const expectedMs = meanValue(guarded);
-  const newsMs = tried && jumps ? newsOf(meanValue(values), there, localMs) : 0;
-  const chargedMs = tried ? triedMs(tried, values, backUp, localMs) - (expectedMs - headMs) - newsMs : 0;
+  const chargedMs = tried ? triedMs(tried, values, backUp, localMs) - (expectedMs - headMs) : 0;
   return {
     values: guarded,
     backUpRatio: late / estimateSize,
@@ -94,18 +90,6 @@ function triedMs(
     if ((remote[index] ?? 0) < (backUp[index] ?? 0)) return expectedMs;
   }
   return Math.max(expectedMs, meanValue(remote));
-}
-
-/**
- * The value of learning the present speed of an endpoint, in milliseconds: what knowing it would save the next requests. Without it, an
- * endpoint that became slow would be left alone for as long as it is more likely slow than not.
- */
-function newsOf(meanMs: number, there: Float64Array, localMs: number): number {
-  const aroundMs = meanMs - meanValue(there);
-  let savedMs = 0;
-  for (let index = 0; index < estimateSize; index++)
-    savedMs += Math.max(0, localMs - aroundMs - (there[index] ?? 0)) / estimateSize;
-  return newsRequests * (savedMs - Math.max(0, localMs - meanMs));
 }
 
 /**

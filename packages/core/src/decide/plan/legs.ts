@@ -19,7 +19,7 @@ import {
   type PricedRemote,
 } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
-import { inTimeMs, meanReading, meanValue, overdueMs, pricesAt, readBelief } from "../table/index.ts";
+import { inTimeMs, meanValue, overdueMs, pricesAt, serviceRatioAt } from "../table/index.ts";
 
 /**
  * Legs of a plan that runs something elsewhere: head here, remote, tail here, then what starts when the remote leg is
@@ -174,8 +174,9 @@ function latestStartMs(inputs: PlanInputs, priced: PricedRemote, backUp: BackUp)
 }
 
 /** The mean run time that the endpoint itself promised. */
-function promisedMs({ model }: PlanInputs, { route, group: { cells, cell } }: PricedRemote): number {
-  return readBelief(cells.service, model.routes.count * cells.count, route * cells.count + cell, meanReading);
+function promisedMs({ view, model }: PlanInputs, { route, there, waitMs }: PricedRemote): number {
+  const ratio = serviceRatioAt(view.endpoints, model.routes.endpoint[route] ?? -1);
+  return (meanValue(there) - waitMs) / ratio;
 }
 
 function endpointOf({ view, model }: PlanInputs, priced: Priced): EndpointId {
@@ -286,7 +287,6 @@ function remoteLeg(
       thereMs: keptEstimate(inputs, there),
       downMs: keptEstimate(inputs, down),
       promisedMs: promisedMs(inputs, priced),
-      waitMs: priced.waitMs,
     },
   };
   if (bet) leg.bet = bet;

@@ -65,8 +65,6 @@ export interface Travels {
   readonly downMs: Estimate;
   /** Mean run time that the endpoint promised. */
   readonly promisedMs: number;
-  /** The mean of `thereMs` without the run: queue, penalty and decoding. */
-  readonly waitMs: number;
 }
 
 /** An alternative that was not chosen, and why: the rule or limit that removed it, or the score by which it lost. */

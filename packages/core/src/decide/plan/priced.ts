@@ -63,8 +63,6 @@ export interface PricedRemote extends Priced {
   readonly down: Float64Array;
   /** Of `values`: how long the way there takes at its slowest. */
   readonly tail: Float64Array;
-  /** The endpoint may have changed its speed since its last run, so that `there` holds different speeds. */
-  readonly jumps: boolean;
   /** Means: the local parts before and after it, encoding, and of `there` everything but the run (queue, penalty and decoding). */
   readonly localMs: number;
   readonly encodeMs: number;
@@ -155,12 +153,6 @@ export function priceRemote(
   const { encode, decode } = choice.bucket.coding;
   const rows = choice.bucket.codings.length;
   const scale = options.scale[option] ?? 1;
-  const ratios = endpoints.ratios[endpoint];
-  const slowestMs = (there[estimateSize - 1] ?? 0) - waitMs;
-  if (ratios) {
-    for (let index = 0; index < estimateSize; index++)
-      there[index] = (((there[index] ?? 0) - waitMs) * (ratios.values[index] ?? 1)) / ratios.mean + waitMs;
-  }
   addSpread(there, decode, rows, coding, scale * thereSlowness);
   const encoding = scratch.beliefs.take().fill(encodeMs);
   addSpread(encoding, encode, rows, coding, scale * slowness);
@@ -174,11 +166,6 @@ export function priceRemote(
   const rest = (values[estimateSize - 1] ?? 0) - (up[estimateSize - 1] ?? 0);
   const tail = scratch.tails.take();
   copyTail(tail, endpoints, endpoint, options.upIndex[option] ?? 0, options.upFraction[option] ?? 0, rest);
-  if (ratios) {
-    const last = ratios.values[estimateSize - 1] ?? 1;
-    for (let index = 0; index < tail.length; index++)
-      tail[index] = (tail[index] ?? 0) + (slowestMs * ((ratios.tail[index] ?? last) - last)) / ratios.mean;
-  }
   const upMs = meanValue(up);
   const thereMs = meanValue(there);
   const downMs = meanValue(down);
@@ -206,7 +193,6 @@ export function priceRemote(
     there,
     down,
     tail,
-    jumps: ratios !== undefined,
     coding,
     encoding,
     values,

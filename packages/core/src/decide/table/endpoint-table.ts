@@ -14,8 +14,6 @@ export interface EndpointView {
   readonly queueMs: number;
   /** Ratio of its run times to its predictions, which corrects the predictions. 1 without observations. */
   readonly serviceRatio: number;
-  /** The ratios that are believed possible, with `serviceRatio` as their mean. Default: no other. */
-  readonly ratios?: RatioSpread | undefined;
   /** Penalty for recent failures, in milliseconds, decaying. */
   readonly penaltyMs: number;
   /** How long earlier requests on their way there keep the radio up anyway; 0 without any. */
@@ -26,13 +24,6 @@ export interface EndpointView {
   readonly prices: TryPrices;
   /** The values of `serviceRatio` and `penaltyMs` without exploration, if the endpoint is explored. */
   readonly explored?: Believed | undefined;
-}
-
-/** A distribution of ratios: their mean, 16 equally likely values, and the inside of the last (see `Estimate`). */
-export interface RatioSpread {
-  readonly mean: number;
-  readonly values: Float64Array;
-  readonly tail: Float64Array;
 }
 
 /** The part of a view that exploration replaces. */
@@ -55,8 +46,6 @@ export interface EndpointTable {
   readonly unavailable: readonly (string | undefined)[];
   /** `[endpoint][load]`: read with `waitMsAt` and similar functions. */
   readonly loads: Float64Array;
-  /** Service ratios of endpoints that may have changed their speed since their last run. */
-  readonly ratios: readonly (RatioSpread | undefined)[];
   readonly up: Float64Array;
   readonly down: Float64Array;
   /** See `LinkTable`; read with `copyTail`. */
@@ -121,7 +110,6 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
     index,
     unavailable: views.map((view) => view.unavailable),
     loads: layOutLoads(views),
-    ratios: views.map(({ ratios }) => ratios),
     up: layOut(views, "up"),
     down: layOut(views, "down"),
     upTail: layOutTails(views),
@@ -135,15 +123,14 @@ export function endpointTable(views: readonly EndpointView[]): EndpointTable {
 /** The same endpoints and links with new loads: a reply changes only a few numbers. */
 export function withLoads(table: EndpointTable, views: readonly EndpointView[]): EndpointTable {
   const unavailable = views.map((view) => view.unavailable);
-  const ratios = views.map((view) => view.ratios);
-  return reloaded(table, unavailable, layOutLoads(views), ratios, exploredOf(views));
+  return reloaded(table, unavailable, layOutLoads(views), exploredOf(views));
 }
 
 /** The same table with one endpoint made available, whatever its state. */
 export function withAvailable(table: EndpointTable, id: EndpointId): EndpointTable {
   const at = table.index.get(id);
   const unavailable = table.unavailable.map((why, endpoint) => (endpoint === at ? undefined : why));
-  return reloaded(table, unavailable, table.loads, table.ratios, table.explored);
+  return reloaded(table, unavailable, table.loads, table.explored);
 }
 
 /**
@@ -166,7 +153,6 @@ function reloaded(
   }: EndpointTable,
   unavailable: EndpointTable["unavailable"],
   loads: Float64Array,
-  ratios: EndpointTable["ratios"],
   explored: EndpointTable["explored"],
 ): EndpointTable {
   return {
@@ -177,7 +163,6 @@ function reloaded(
     index,
     unavailable,
     loads,
-    ratios,
     up,
     down,
     upTail,
@@ -196,7 +181,7 @@ export function withoutExploration(table: EndpointTable): EndpointTable {
   const at = explored.endpoint * loadSize;
   loads[at] = (loads[at] ?? 0) + explored.penaltyMs;
   loads[at + 1] = explored.serviceRatio;
-  return reloaded(table, table.unavailable, loads, table.ratios, undefined);
+  return reloaded(table, table.unavailable, loads, undefined);
 }
 
 function exploredOf(views: readonly EndpointView[]): EndpointTable["explored"] {
@@ -224,7 +209,7 @@ export function withFailing(table: EndpointTable, failing: readonly Failing[]): 
     unavailable[at] ??= one.unavailable;
     loads[at * loadSize] = (loads[at * loadSize] ?? 0) + one.penaltyMs;
   }
-  return reloaded(table, unavailable, loads, table.ratios, table.explored);
+  return reloaded(table, unavailable, loads, table.explored);
 }
 
 function layOutTails(views: readonly EndpointView[]): Float64Array {

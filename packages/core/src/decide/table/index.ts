@@ -19,7 +19,6 @@ export {
   type EndpointTable,
   type EndpointView,
   pricesAt,
-  type RatioSpread,
   serviceRatioAt,
   sharedMsAt,
   waitMsAt,

@@ -316,15 +316,13 @@ class Reading implements EndpointReading {
     }
     const { underWay, serviceMs } = queue;
     const waitMs = queue.waitMs(nowMs) + (alone ? 0 : slow.chargeMs(underWay, serviceMs, nowMs));
-    const ratios = afresh ? undefined : service.spread(nowMs);
-    const ratio = ratios?.mean ?? service.ratio(nowMs);
+    const ratio = service.ratio(nowMs);
     const triedRatio = record.proven ? Math.min(1, ratio) : unprovenRatio;
     return {
       info: endpoint.info,
       link: link.table,
       queueMs: waitMs,
       serviceRatio: afresh ? triedRatio : ratio,
-      ratios,
       penaltyMs: afresh ? 0 : health.penaltyMs(nowMs),
       // When a request sent now would arrive, the earlier ones will have.
       sharedMs: underWay > 0 ? (link.table.up[0] ?? 0) : 0,

@@ -172,9 +172,14 @@ const keepsNobody = (): DevicePrice => idleDevice;
  * link. Charges for failures or for a recent start are prices, not time. A hanging endpoint makes its link seem silent for seconds, so the
  * expected transfer time grows exactly when it should not be waited for; this figure leaves that silence out.
  */
-export function lateAloneMs(endpoint: Pick<EndpointState, "link">, { travels, predicted }: Leg): number {
+export function lateAloneMs(
+  endpoint: Pick<EndpointState, "link" | "service">,
+  { travels, predicted }: Leg,
+  nowMs: number,
+): number {
   if (!travels) return hardlyMore(predicted.completionMs.values);
-  const { upMs, thereMs, downMs, waitMs } = travels;
+  const { upMs, thereMs, downMs, promisedMs } = travels;
+  const waitMs = Math.max(0, meanOf(thereMs) - promisedMs * endpoint.service.ratio(nowMs));
   const wayMs = (wayWellMs(upMs) + wayWellMs(downMs)) * heardRatio(endpoint, predicted.sentBytes);
   return wayMs + hardlyMore(thereMs.values) - waitMs;
 }

@@ -35,7 +35,7 @@ const leg: Leg = {
     accuracyRatio: undefined,
     sentBytes: 100_000,
   },
-  travels: { upMs: spread(20, 60), thereMs: certain(10), downMs: certain(0), promisedMs: 10, waitMs: 0 },
+  travels: { upMs: spread(20, 60), thereMs: certain(10), downMs: certain(0), promisedMs: 10 },
 };
 
 /** The same without a way to another endpoint. */
@@ -112,7 +112,7 @@ function watched(change: {
       ...(change.lostMs === undefined ? {} : { lostMs: change.lostMs }),
       ...(change.elsewhere ? elsewhereMs(change.elsewhere) : {}),
     },
-    aloneMs: lateAloneMs(endpoint, own),
+    aloneMs: lateAloneMs(endpoint, own, clock.nowMs()),
     call: { ...housekeepingCall("test"), deadlineMs: change.deadlineMs ?? Infinity },
     ...(change.usualMs === undefined ? {} : { usualMs: change.usualMs }),
     ...(change.waits ? { waits: change.waits } : {}),
@@ -238,7 +238,7 @@ describe("guardWatch", () => {
           backUpMs: () => 100,
           afterMs: 0,
         },
-        aloneMs: lateAloneMs(endpoint, leg),
+        aloneMs: lateAloneMs(endpoint, leg, clock.nowMs()),
         call: housekeepingCall("test"),
         fire: () => fired.push(late.nowMs()) > 0,
       });
@@ -555,7 +555,7 @@ describe("guardWatch", () => {
     const queued: Leg = {
       ...leg,
       predicted: { ...predicted, completionMs: spread(520, 560) },
-      travels: { ...travels!, thereMs: certain(500), waitMs: 490 },
+      travels: { ...travels!, thereMs: certain(500) },
     };
     const mute = watched({ hurries: false, lostMs: 2000, leg: queued });
     mute.endpoint.legs.began(10, 0);
@@ -668,12 +668,12 @@ describe("guardWatch", () => {
     // Charged 500 ms for having failed, and a way that may be silent for seconds.
     const charged: Leg = {
       ...leg,
-      travels: { ...travels!, upMs: usually(8000, 10_000), thereMs: certain(510), waitMs: 500 },
+      travels: { ...travels!, upMs: usually(8000, 10_000), thereMs: certain(510) },
     };
-    expect(lateAloneMs(endpoint, charged)).toBeCloseTo(10 + 3.7, 0);
+    expect(lateAloneMs(endpoint, charged, 0)).toBeCloseTo(10 + 3.7, 0);
     // A way that is only spread is not silent.
     const spreadOut: Leg = { ...leg, travels: { ...travels!, upMs: spread(200, 700) } };
-    expect(lateAloneMs(endpoint, spreadOut)).toBeCloseTo(10 + 610, 0);
+    expect(lateAloneMs(endpoint, spreadOut, 0)).toBeCloseTo(10 + 610, 0);
     watch[Symbol.dispose]();
   });
 
@@ -682,7 +682,7 @@ describe("guardWatch", () => {
     const link: Link = { transferMs: () => wayMs, roundTripMs: () => certain(1) };
     const endpoint = followEndpoint(doubleEndpoint([]), link, manualClock(), seededRandom(1), undefined);
     const aloneMs = (): number =>
-      lateAloneMs(endpoint, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } });
+      lateAloneMs(endpoint, { ...leg, travels: { ...leg.travels!, upMs: wayMs, downMs: wayMs } }, 0);
     const usualMs = aloneMs();
     endpoint.reports.offers([], 10, true);
     wayMs = spread(2, 6);

@@ -23,7 +23,7 @@ export interface GuardWatch extends Disposable {
 /** Inputs of a guard. */
 export interface GuardParts {
   readonly clock: Clock;
-  readonly endpoint: Pick<EndpointState, "health" | "link" | "record" | "service" | "tries">;
+  readonly endpoint: Pick<EndpointState, "health" | "link" | "record" | "tries">;
   readonly leg: Leg;
   readonly call: Call;
   /** Whether an extra run may be paid to be quicker; false: only to keep the deadline. Default true. */
@@ -196,13 +196,7 @@ class Watching implements GuardWatch {
     const expected = leg.predicted.completionMs;
     if (!travels) return left(expected, nowMs - this.#beganMs);
     const last = (this.#last ??= shift(travels.downMs, times.afterMs));
-    if (this.#arrivedMs !== undefined) {
-      const { thereMs, promisedMs, waitMs } = travels;
-      const passedMs = nowMs - this.#arrivedMs;
-      const overdue = endpoint.service.overdue(passedMs - waitMs, promisedMs, nowMs);
-      const rest = overdue ?? left(thereMs, passedMs);
-      return sum(rest, last);
-    }
+    if (this.#arrivedMs !== undefined) return sum(left(travels.thereMs, nowMs - this.#arrivedMs), last);
     // A link's belief depends most on its own body. Without acknowledgements it is read once some of the body has been passed on.
     const way = this.#tells() ? this.#parts.way?.() : undefined;
     const wayMs =

@@ -121,7 +121,7 @@ export function learnLost(
   const leastMs = endpoint.record.proven ? 0 : promisedMs;
   const slowest = Math.max(leastMs, expected.values[expected.values.length - 1] ?? Infinity);
   const muted = endpoint.record.mute && tookMs >= aloneMs;
-  const slow = servedMs !== undefined && endpoint.service.exceeds(servedMs, promisedMs, nowMs);
+  const slow = servedMs !== undefined && servedMs > promisedMs * endpoint.service.ratio(nowMs);
   const beyond = tookMs > 2 * slowest;
   const { lostMs, overdueMs } = elsewhereMs(expected);
   // An endpoint that answered nothing else meanwhile counts as silent sooner. If it lost one request, it has lost those behind it.
@@ -131,7 +131,6 @@ export function learnLost(
   // count.
   const abandoned = startedMs > endpoint.health.downAtMs && (beyond || muted || givenUp);
   loop.endpoints.tables.touched();
-  if (servedMs !== undefined && !slow) endpoint.service.lasted(servedMs, promisedMs, nowMs);
   if (!slow && !abandoned) return;
   if (loop.device.warmth.cold(endpoint, leg.segment, startedMs)) {
     // Loading is requested so that the endpoint returns: among equal endpoints no plan would be the first to wait for this one.

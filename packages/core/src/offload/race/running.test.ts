@@ -46,7 +46,7 @@ const leg: Leg = {
     accuracyRatio: undefined,
     sentBytes: 100_000,
   },
-  travels: { upMs: spread(20, 60), thereMs: certain(500), downMs: certain(0), promisedMs: 10, waitMs: 490 },
+  travels: { upMs: spread(20, 60), thereMs: certain(500), downMs: certain(0), promisedMs: 10 },
 };
 
 /** A loop over these endpoints, without a device of its own. */
@@ -88,7 +88,7 @@ function runningAt(endpoint: EndpointState, startedMs: number, change: Partial<R
     startedMs,
     cancel: () => undefined,
     endpoint,
-    aloneMs: lateAloneMs(endpoint, leg),
+    aloneMs: lateAloneMs(endpoint, leg, startedMs),
     usualMs: Infinity,
     addedMs: 0,
     work: undefined,

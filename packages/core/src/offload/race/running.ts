@@ -45,7 +45,7 @@ export function beginLeg(
   loop.deferred.settle();
   const nowMs = loop.clock.nowMs();
   const expectedMs = meanOf(leg.predicted.completionMs);
-  const aloneMs = endpointState ? lateAloneMs(endpointState, leg) : Infinity;
+  const aloneMs = endpointState ? lateAloneMs(endpointState, leg, nowMs) : Infinity;
   const usualMs = aloneMs + (endpointState?.queue.waitMs(nowMs) ?? 0);
   const addedMs = endpointState?.legs.began(leg.travels?.promisedMs ?? expectedMs, nowMs) ?? 0;
   const running: Running = {

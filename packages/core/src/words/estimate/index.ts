@@ -14,7 +14,6 @@ export {
   scale,
   shift,
   sum,
-  tailRatios,
   tailSize,
   tailWeights,
 } from "./estimate.ts";
