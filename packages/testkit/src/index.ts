@@ -25,3 +25,4 @@ export * from "./runtime-contract.ts";
 export * from "./transport-contract.ts";
 export * from "./triton-models.ts";
 export * from "./untyped.ts";
+export * from "./wrapper-contract.ts";

@@ -1,7 +1,7 @@
 import type { EndpointCapabilities, Segment } from "@longshore/core";
 import { housekeepingCall } from "@longshore/core/internal";
 import { virtualClock } from "@longshore/lab";
-import { doubleDescription, doubleEndpoint, doubleOffer } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, doubleOffer, wrapperContract } from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { crowdedEndpoint } from "./crowded-endpoint.ts";
 import { slowDevice } from "./slow-device.ts";
@@ -9,6 +9,12 @@ import { slowDevice } from "./slow-device.ts";
 const description = doubleDescription({ name: "model" });
 const segment: Segment = { ...doubleOffer(description, doubleEndpoint([]).info, 1).segment };
 const call = housekeepingCall("test");
+
+wrapperContract("as a slow device", {
+  wrap: (inner) => slowDevice(inner, 1, virtualClock()),
+  keepsOpen: true,
+});
+wrapperContract("with a crowd", { wrap: (inner) => crowdedEndpoint(inner, virtualClock()) });
 
 /** An engine whose first run loads for 500 ms and runs for 10 ms. */
 function engine(clock: ReturnType<typeof virtualClock>) {

@@ -10,14 +10,30 @@ import {
   type InferenceRequest,
   LongshoreError,
   type LongshoreEvent,
+  silentObserver,
   tensorsOf,
   type Tensors,
 } from "@longshore/core";
 import { housekeepingCall, sleep } from "@longshore/core/internal";
-import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock, settle } from "@longshore/testkit";
+import {
+  type DoubleModel,
+  doubleDescription,
+  doubleEndpoint,
+  manualClock,
+  settle,
+  wrapperContract,
+} from "@longshore/testkit";
 import { answerCache, cachedEndpoint } from "./cached-endpoint.ts";
 
 const hash = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+wrapperContract("with a cache of answers", {
+  wrap: (inner) =>
+    cachedEndpoint(
+      inner,
+      answerCache({ clock: manualClock(), observer: silentObserver, hash, maxBytes: 2 ** 20 }),
+    ),
+});
 
 function inputs(...values: readonly number[]): Tensors {
   return tensorsOf(float32Tensor("x", [1, values.length], Float32Array.from(values)));

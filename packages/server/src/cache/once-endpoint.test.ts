@@ -7,14 +7,25 @@ import {
   type InferenceRequest,
   LongshoreError,
   type LongshoreEvent,
+  silentObserver,
   tensorsOf,
 } from "@longshore/core";
 import { housekeepingCall, nextStep, sleep } from "@longshore/core/internal";
-import { type DoubleModel, doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import {
+  type DoubleModel,
+  doubleDescription,
+  doubleEndpoint,
+  manualClock,
+  wrapperContract,
+} from "@longshore/testkit";
 import { onceEndpoint, type OnceParts } from "./once-endpoint.ts";
 
 const digest = `sha256:${"1".repeat(64)}`;
 const segment = { model: "double", version: "1", digest, variant: "default", from: "start", to: "end" };
+
+wrapperContract("that answers repeated requests once", {
+  wrap: (inner) => onceEndpoint(inner, { clock: manualClock(), observer: silentObserver }),
+});
 
 /** An endpoint that counts: every run takes 10 ms, adds its input to the count, and answers with that. */
 function world(change: Partial<OnceParts> = {}, run?: DoubleModel["run"]) {

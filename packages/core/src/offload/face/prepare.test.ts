@@ -65,8 +65,10 @@ it("a gateway has what is wanted in any variant loaded at every endpoint that se
     "one int8",
     "two int8",
   ]);
-  // A sender that names a variant plans with the endpoints itself.
-  await gateway.capabilities.prepare?.({ ...segment, variant: "int8" }, call);
+  // A sender that names a variant plans with the endpoints itself, and nothing runs at the gateway.
+  await expect(gateway.capabilities.prepare?.({ ...segment, variant: "int8" }, call)).rejects.toMatchObject({
+    reason: "unsupported",
+  });
   expect(asked).toEqual([]);
   failing.add("one");
   await gateway.capabilities.prepare?.({ ...segment, variant: "" }, call);

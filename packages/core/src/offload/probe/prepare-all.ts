@@ -36,7 +36,8 @@ interface PrepareWhere {
 
 /**
  * Loads a segment here. Without a variant, also at each endpoint that serves the model and that the rules of the call allow, in the
- * variants that it offers; a caller that names a variant plans for the endpoints itself. Throws the first error if no endpoint could load
+ * variants that it offers; a caller that names a variant plans for the endpoints itself, and gets `unsupported` where nothing can
+ * be loaded here. Throws the first error if no endpoint could load
  * it. Requests find out about the others. An endpoint that cannot load on request is no failure: it loads at its first request.
  */
 export async function prepareAll(
@@ -45,7 +46,12 @@ export async function prepareAll(
   call: Call,
   { allowed = () => true, variant }: PrepareWhere = {},
 ): Promise<void> {
-  if (segment.variant !== "") return local?.capabilities.prepare?.(segment, call);
+  if (segment.variant !== "") {
+    const load = local?.capabilities.prepare;
+    if (load) return load(segment, call);
+    const what = `${self} loads nothing itself; the first request that needs ${segment.model} loads it elsewhere`;
+    throw new LongshoreError("unsupported", "resolve", what);
+  }
   const known = await knowledge.learn(segment.model, segment.version, call, true);
   const nowMs = clock.nowMs();
   const others = [...known.offersBy.keys()].flatMap((id) => endpointFor(id, known, endpoints.all) ?? []);

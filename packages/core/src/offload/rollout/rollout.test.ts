@@ -1,4 +1,4 @@
-import { doubleDescription, doubleEndpoint, manualClock } from "@longshore/testkit";
+import { doubleDescription, doubleEndpoint, manualClock, wrapperContract } from "@longshore/testkit";
 import { describe, expect, it } from "vitest";
 import {
   type Call,
@@ -6,6 +6,7 @@ import {
   LongshoreError,
   type LongshoreEvent,
   seededRandom,
+  silentObserver,
   untilAborted,
 } from "../../words/base/index.ts";
 import { type InferenceRequest, nextStep } from "../../wire/endpoint/index.ts";
@@ -93,6 +94,17 @@ async function world(shelf?: AliasShelf, prepare?: RolloutParts["prepare"]) {
   await change(0, { do: "set", model: "ocr", version: "1" });
   return { clock, rollouts, inner, endpoint, ask, change, start, second, asked, events };
 }
+
+wrapperContract("that knows aliases", {
+  async wrap(inner) {
+    const clock = manualClock();
+    const resolve = async (_model: string, version: string) => ({ version, digest: digestOf(version) });
+    const rollouts = await openRollouts({ clock, observer: silentObserver, resolve });
+    return rolloutEndpoint(inner, { rollouts, clock, draw: () => 0 });
+  },
+  // It lists aliases, if any.
+  adds: ["models"],
+});
 
 describe("an alias", () => {
   it("is never what is known of a model of its name without waiting", async () => {

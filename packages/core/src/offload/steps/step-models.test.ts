@@ -1,4 +1,10 @@
-import { doubleDescription, doubleEndpoint, type DoubleModel, manualClock } from "@longshore/testkit";
+import {
+  doubleDescription,
+  doubleEndpoint,
+  type DoubleModel,
+  manualClock,
+  wrapperContract,
+} from "@longshore/testkit";
 import { expect, it } from "vitest";
 import { housekeepingCall, silentObserver } from "../../words/base/index.ts";
 import type { Endpoint, InferenceRequest } from "../../wire/endpoint/index.ts";
@@ -8,6 +14,15 @@ import { withStepModels } from "./step-models.ts";
 const call = housekeepingCall("test");
 const spec = (name: string) => ({ name, datatype: "UINT8", shape: [1] }) as const;
 const byte = (name: string, value: number) => numericTensor(name, "UINT8", [1], Uint8Array.of(value));
+
+wrapperContract("that offers steps of pipelines", {
+  wrap(inner) {
+    const local = doubleEndpoint([], { id: "device" });
+    const parts = { local, endpoints: [inner], clock: manualClock(), observer: silentObserver };
+    return withStepModels(parts).endpoints[0]!;
+  },
+  removes: ["known"],
+});
 
 /** A pipeline of two inputs, whose step `look` takes one of them to the model `far` of other endpoints. */
 function pipeline(name: string, digit: string): DoubleModel {

@@ -141,7 +141,8 @@ describe("having a part loaded beforehand", () => {
       reason: "unsupported",
     });
     const untouched: Handler = () => Promise.reject(new Error("the foreign server was asked"));
-    await connect(untouched, { clock }, { offers: false }).capabilities.prepare?.(part, call);
+    const foreign = connect(untouched, { clock }, { offers: false });
+    await expect(foreign.capabilities.prepare?.(part, call)).rejects.toMatchObject({ reason: "unsupported" });
   });
 });
 

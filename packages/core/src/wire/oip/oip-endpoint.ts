@@ -236,7 +236,10 @@ export class OipEndpoint implements Endpoint {
 
   async #prepare({ model, version, variant, digest, from, to }: Segment, call: Call): Promise<void> {
     const name = nameThere(this.info, model);
-    if (this.#closed || !this.info.offers || name === undefined) return;
+    if (this.#closed || !this.info.offers || name === undefined) {
+      const what = `${this.info.id} cannot load ${model} in advance; the first request that needs it loads it`;
+      throw new LongshoreError("unsupported", "resolve", what);
+    }
     const path = segmentPath({ model: name, version, variant }, from, to, "prepare");
     const headers = digest === "" ? {} : { [digestHeader]: digest };
     const reply = await this.#under.track(
