@@ -59,9 +59,10 @@ export function countedMicrograms({ unknownMicrograms: charge }: PlanInputs, mic
   return Number.isNaN(micrograms) ? charge : micrograms;
 }
 
-/** For an objective that counts CO2: the question with a charge for unknown CO2, if that of some candidate is known. */
+/** The question with a charge for unknown CO2, if the objective counts CO2 and that of some candidate is known. */
 export function chargingUnknown(inputs: PlanInputs, choices: readonly Choice[]): PlanInputs {
-  const { view, model } = inputs;
+  const { view, model, goal } = inputs;
+  if (goal.carbonWeight === 0) return inputs;
   const { info } = view.device;
   const known =
     (info !== undefined &&

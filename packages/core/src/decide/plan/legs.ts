@@ -219,7 +219,7 @@ function localLeg(
   const runMs = holdsMs - loadHereMs(inputs, choice, from, to);
   const endpoint = device.info?.id ?? view.self;
   const deviceMillijoules = runMs * device.activeWatts;
-  const carbonMicrograms = view.carbon ? hereMicrograms(view, deviceMillijoules, true) : NaN;
+  const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
   const predicted: Writable<Predicted> = {
     completionMs: keptEstimate(inputs, values),
     deviceMillijoules,

@@ -89,7 +89,7 @@ function decide(asked: PlanInputs, random: Random): Plan | Infeasible {
   scratch.tails.clear();
   scratch.columns.clear();
   const choices = choicesOf(request, view, model);
-  const inputs = asked.goal.carbonWeight === 0 ? asked : chargingUnknown(asked, choices);
+  const inputs = chargingUnknown(asked, choices);
   const [first] = choices;
   const held = {
     classes: first?.bucket.classes[first.from] ?? [undefined],
@@ -100,7 +100,7 @@ function decide(asked: PlanInputs, random: Random): Plan | Infeasible {
   // If no other endpoint serves the model, no tables are made for them.
   const served = model.routes.count > 0;
   const options = served ? optionsOf(inputs, choices, obstacle === undefined) : noOptions;
-  const charging = inputs.goal.costWeight === 0 ? inputs : chargingUnpriced(inputs, alone);
+  const charging = chargingUnpriced(inputs, alone);
   const bounded = keepsDeadline(inputs, alone) ? { ...charging, allowedMs: Infinity } : charging;
   const findings = served ? scan(bounded, options) : noFindings(scratch);
   const finalists = served ? remoteFinalists(charging, options, findings, alone, random) : [];
@@ -123,10 +123,10 @@ function decide(asked: PlanInputs, random: Random): Plan | Infeasible {
   return planOf(explained, remote.priced, remote.guarded.values, remote.score, legs);
 }
 
-/** For an objective that includes cost: a candidate without a known price is chosen only if none has a price. */
+/** With an objective that includes cost, a candidate without a known price is chosen only if none has a price. */
 function chargingUnpriced(inputs: PlanInputs, locals: readonly LocalCandidate[]): PlanInputs {
-  const { model, view } = inputs;
-  if (!model.routes.unpriced.includes(1)) return inputs;
+  const { goal, model, view } = inputs;
+  if (goal.costWeight === 0 || !model.routes.unpriced.includes(1)) return inputs;
   const pricedHere =
     view.device.info?.rates.unpriced !== true && locals.some(({ obstacle, priced }) => !obstacle && priced);
   return pricedHere || model.routes.unpriced.includes(0)

@@ -177,9 +177,7 @@ export function priceRemote(
   const thereMicros = remoteMicros(inputs, options, group, option, route);
   const costMicros = thereMicros + (options.costMicros[option] ?? 0);
   const emittedThere = view.carbon ? thereMicrograms(inputs, group, route) : NaN;
-  const carbonMicrograms = view.carbon
-    ? emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group))
-    : NaN;
+  const carbonMicrograms = emittedThere + hereMicrograms(view, deviceMillijoules, runsHere(group));
   const unpriced = model.routes.unpriced[route] === 1 ? inputs.unpricedMicros : 0;
   const accuracy = options.accuracyRatio[option] ?? NaN;
   const agreementRatio = options.agreementRatio[option] ?? 0;
@@ -281,7 +279,7 @@ export function priceLocal(inputs: PlanInputs, choice: Choice): Priced {
   const runMs = localMean(choice, choice.from, choice.to);
   const deviceMillijoules = runMs * device.activeWatts + (runMs + device.queueMs) * device.idleWatts;
   const costMicros = localMicros(device, runMs);
-  const carbonMicrograms = view.carbon ? hereMicrograms(view, deviceMillijoules, true) : NaN;
+  const carbonMicrograms = hereMicrograms(view, deviceMillijoules, true);
   const accuracy = choice.variant.accuracyRatio;
   const stages = request.limits.objective === "throughput" ? stagesHere(choice) : undefined;
   return {

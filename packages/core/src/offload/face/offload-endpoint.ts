@@ -370,10 +370,9 @@ class LoopEndpoint implements OffloadEndpoint {
   }
 
   loadReport(): LoadReport {
-    const { device, clock, local } = this.#requests.loop;
+    const { device, clock } = this.#requests.loop;
     const nowMs = clock.nowMs();
-    const queueMs = local ? device.work.queueMs(nowMs) : 0;
-    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#requests.size, queueMs };
+    return { atMs: nowMs, cpuRatio: 0, inFlight: this.#requests.size, queueMs: device.work.queueMs(nowMs) };
   }
 }
 

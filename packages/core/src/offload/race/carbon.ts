@@ -39,7 +39,7 @@ export function countDeviceEnergy(
 ): void {
   tally.millijoules += millijoules;
   const { local } = loop;
-  const grams = local && loop.parts.carbon && gramsNow(loop.parts, loop.clock)?.(local.info.zone);
+  const grams = local && gramsNow(loop.parts, loop.clock)?.(local.info.zone);
   if (grams === undefined || (Number.isNaN(grams) && !ran)) return;
   count(loop, job, local?.info.id ?? loop.self, microgramsOf(millijoules, grams), tally);
 }

@@ -60,11 +60,10 @@ export function followDevice(
     view(nowMs) {
       const { wakeMillijoules = 0, gapMs = 0 } = radio?.price(nowMs) ?? {};
       const { strainRatio = 0, why } = device.health?.() ?? {};
-      // Without an engine nothing ever runs here.
-      const fills = local !== undefined && work.fills(nowMs);
+      const fills = work.fills(nowMs);
       return {
         info: local?.info,
-        queueMs: local ? work.queueMs(nowMs) : 0,
+        queueMs: work.queueMs(nowMs),
         price:
           fills || strainRatio > 0
             ? (runMs) => strained(fills ? arrivals.price(nowMs, runMs) : idleDevice, strainRatio)

@@ -125,7 +125,7 @@ export function createPlanner({
       endpoints,
       models: new Map([[name, modelView(known, endpoints)]]),
       policy: parts.policy,
-      carbon: parts.carbon && gramsNow(parts, clock),
+      carbon: gramsNow(parts, clock),
     });
     const { usualItems } = known.usual;
     const { traffic } = job;

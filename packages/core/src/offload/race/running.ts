@@ -150,7 +150,7 @@ export function bookAnswer(
   const tookMs = waits ? account.stages.reduce((sum, stage) => sum + stage.tookMs, 0) : nowMs - startedMs;
   tally.accounts.push(account);
   charge(loop, job, leg.endpoint, account.costMicros, hold, tally);
-  if (endpointState && loop.parts.carbon) countAnswer(loop, job, account, tally);
+  if (endpointState) countAnswer(loop, job, account, tally);
   loop.device.warmth.ran(leg.endpoint, leg.segment);
   if (endpointState) {
     const { load } = response;
