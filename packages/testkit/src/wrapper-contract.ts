@@ -44,7 +44,7 @@ const refusal = new LongshoreError("queue-full", "queue", "the test refuses it",
 const loadMs = 600;
 const pass: Disposable = { [Symbol.dispose]: () => undefined };
 
-/** What each capability is asked; of all of them, so that one which the seam gets later is missed here. */
+/** One question to each capability. The type demands all of them, so a capability that the seam gets later does not compile without one. */
 const questions: {
   readonly [Name in Capability]-?: (capabilities: EndpointCapabilities) => unknown;
 } = {
@@ -123,7 +123,7 @@ function capable() {
   return { inner, double, ran, prepared, refuses };
 }
 
-/** What every wrapper of an endpoint must pass on, also to callers that use a capability which it does not know. */
+/** The contract of wrappers: a wrapper passes on every member and capability of its endpoint that it does not replace. */
 export function wrapperContract(name: string, subject: WrapperUnderTest): void {
   const { removes = [], adds = [], replaces = [] } = subject;
 

@@ -37,13 +37,13 @@ it("an empty text is no number of an option", async () => {
 it.each([
   [
     ["infer", "model", "--deadline", "1ms"],
-    "--deadline wants a number of 0 or more in milliseconds, without a unit, not '1ms'",
+    "--deadline wants a number of 0 or more, not '1ms'; give the number alone, in milliseconds",
   ],
   [
     ["serve", ".", "--max-body", "10MB"],
-    "--max-body wants a number of 1 or more in bytes, without a unit, not '10MB'",
+    "--max-body wants a number of 1 or more, not '10MB'; give the number alone, in bytes",
   ],
-  [["serve", ".", "--stall-seconds", "5 s"], "in seconds, without a unit, not '5 s'"],
+  [["serve", ".", "--stall-seconds", "5 s"], "not '5 s'; give the number alone, in seconds"],
 ])("a number with a unit is refused with the unit of the option (%j)", async (words, why) => {
   const { said, io } = listening();
   expect(await runCommand(words, io)).toBe(2);

@@ -1,6 +1,6 @@
 import { LongshoreError } from "@longshore/core";
-import { Command, CommanderError } from "commander";
-import type { Defining } from "../options/define.ts";
+import { Command, CommanderError, type Option } from "commander";
+import { type Defining, NumberError } from "../options/define.ts";
 import { type CommandIo, type ExitCode, reportFailure } from "../options/io.ts";
 
 /** Commands that are defined together. */
@@ -63,6 +63,26 @@ export async function defineProgram(
   return program;
 }
 
+/** What the placeholder of an option says of its unit. */
+const units: Readonly<Record<string, string>> = {
+  bytes: "bytes",
+  ms: "milliseconds",
+  s: "seconds",
+  seconds: "seconds",
+};
+
+function optionsOf({ options, commands }: Command): readonly Option[] {
+  return [...options, ...commands.flatMap(optionsOf)];
+}
+
+/** The end of the message about a number to which a unit was added: the unit of the option, as its help has it. */
+function unitOf(error: CommanderError, program: Command): string {
+  if (!(error instanceof NumberError) || !error.hasUnit) return "";
+  const option = optionsOf(program).find(({ long }) => long === `--${error.option}`);
+  const unit = units[/<(\w+)>/.exec(option?.flags ?? "")?.[1] ?? ""];
+  return unit === undefined ? "; give the number alone" : `; give the number alone, in ${unit}`;
+}
+
 /** Parses the arguments, runs the command and gives the exit code: 0 done, 1 failed or "no", 2 wrong usage or input. */
 export async function runCommand(args: readonly string[], io: CommandIo): Promise<ExitCode> {
   let code: ExitCode = 0;
@@ -88,7 +108,7 @@ export async function runCommand(args: readonly string[], io: CommandIo): Promis
     // Thrown by what reads the value of an option.
     if (LongshoreError.is(error)) return reportFailure(error, false, io);
     if (!(error instanceof CommanderError)) throw error;
-    if (error.code === "longshore.option") io.note(error.message);
+    if (error.code === "longshore.option") io.note(error.message + unitOf(error, program));
     return error.exitCode === 0 ? 0 : 2;
   }
   if (args.length === 0) return 2;

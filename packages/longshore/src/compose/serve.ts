@@ -201,8 +201,8 @@ export interface ServeFolderOptions extends Omit<ServeOptions, "store"> {
 }
 
 /**
- * Puts the models of a repository, or of an open store, on a port. Throws as `putOnline`, `invalid-input` for a name that no execution provider has, and `unsupported` where
- * none of the providers works here.
+ * Puts the models of a repository, or of an open store, on a port. Throws as `putOnline`, `invalid-configuration` without either,
+ * `invalid-input` for a name that no execution provider has, and `unsupported` where none of the providers works here.
  *
  * @example
  * ```ts
@@ -220,8 +220,7 @@ export async function serve(options: ServeOptions | ServeFolderOptions): Promise
     const what = 'serve takes the models: repository, such as "./models", or an open store';
     throw new LongshoreError("invalid-configuration", "resolve", what);
   }
-  const { repository: _repository, ...rest } = { repository: undefined, ...options };
-  const all: ServeOptions = { ...rest, store };
+  const all: ServeOptions = { ...options, store };
   checkProviderNames(all.providers ?? []);
   const { served, ...online } = await putOnline(all, (parts) => servedEngine(all, parts));
   return { ...online, engine: served.engine };

@@ -5,7 +5,7 @@ import { type ObjectSchema, pathText, type Problem, problemOf } from "../setting
 import { type EndpointKinds, endpointKinds, kindOf } from "./kinds/list.ts";
 import type { DialOptions, DialParts, ServerOptions } from "./server-options.ts";
 
-/** What is wrong with the settings that only the kind of an endpoint reads. */
+/** Checks the settings of an endpoint by the schema of its kind, and returns the first problem. */
 function wrongIn({ settings }: EndpointInfo, known: ObjectSchema | undefined): Problem | undefined {
   if (known) return problemOf(known, settings ?? {}, ["settings"]);
   return settings && { path: ["settings"], message: "has nothing to say: leave it out" };

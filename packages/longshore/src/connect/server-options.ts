@@ -31,7 +31,7 @@ export interface ServerOptions extends StatedRates {
   readonly trust?: Exclude<TrustLevel, "attested">;
   /** Name of a kind in `connect/kinds/list.ts`: default `longshore`; `oip` for Triton and KServe, `json` for MLServer. */
   readonly kind?: string;
-  /** What only its kind reads, as the kind's `settings` describe. Default: none. */
+  /** Settings of the server's kind, as the kind's schema describes them. Default: none. */
   readonly settings?: EndpointInfo["settings"];
   /**
    * The models that it serves, and their names there. Default: all that it offers. A server of the plain protocol stands in for

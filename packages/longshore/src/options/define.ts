@@ -22,34 +22,34 @@ export interface NumberReader {
   readonly whole: boolean;
 }
 
+/** A value of an option that is no number of its range. */
+export class NumberError extends CommanderError {
+  /** Name of the option, without `--`. */
+  readonly option: string;
+  /** Whether a unit was added, as in `10MB`. */
+  readonly hasUnit: boolean;
+
+  constructor(option: string, text: string, message: string) {
+    super(2, "longshore.option", message);
+    this.option = option;
+    this.hasUnit = /^\s*[\d.]+\s*[a-zµ]+\s*$/i.test(text);
+  }
+}
+
 function reader(name: string, least: number, most: number, whole: boolean, hint = ""): NumberReader {
   const range = most === Infinity ? `of ${least} or more` : `from ${least} to ${most}`;
   const read = (text: string): number => {
     // An empty text, such as that of a variable that is not set, would be zero.
     const value = text.trim() === "" ? NaN : Number(text);
     if (!Number.isFinite(value) || value < least || value > most || (whole && !Number.isInteger(value)))
-      throw new CommanderError(
-        2,
-        "longshore.option",
-        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}${withoutUnit(name, text)}, not '${text}'${hint}`,
+      throw new NumberError(
+        name,
+        text,
+        `error: --${name} wants a ${whole ? "whole " : ""}number ${range}, not '${text}'${hint}`,
       );
     return value;
   };
   return Object.assign(read, { least, most, whole });
-}
-
-/** The unit of an option to whose number a unit was added, such as 10MB or 1ms. */
-function withoutUnit(name: string, text: string): string {
-  if (!/^\s*[\d.]+\s*[a-zµ]+\s*$/i.test(text)) return "";
-  const unit = unitOf(name);
-  return unit ? ` in ${unit}, without a unit` : " without a unit";
-}
-
-function unitOf(name: string): string | undefined {
-  if (/(?:^|-)seconds$/.test(name)) return "seconds";
-  if (/deadline$|^warm-up$|-ms$/.test(name)) return "milliseconds";
-  if (/memory$|^max-body$|^cache-size$|-bytes$|^packages-max$/.test(name)) return "bytes";
-  return undefined;
 }
 
 /** Reads the number of an option, from `least` to `most`. */

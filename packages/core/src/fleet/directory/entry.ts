@@ -1,10 +1,5 @@
 import type { EndpointId, Json, TenantId, TrustLevel, ZoneId } from "../../words/base/index.ts";
-import {
-  type Accelerator,
-  type EndpointInfo,
-  type StatedRates,
-  type Tier,
-} from "../../wire/endpoint/index.ts";
+import type { Accelerator, EndpointInfo, StatedRates, Tier } from "../../wire/endpoint/index.ts";
 import { digestFrom, exactly, printable, read, type Reader, shaped } from "../../wire/protocol/index.ts";
 import { type Signed, signatureFrom } from "../signed/index.ts";
 

@@ -36,9 +36,9 @@ interface PrepareWhere {
 
 /**
  * Loads a segment here. Without a variant, also at each endpoint that serves the model and that the rules of the call allow, in the
- * variants that it offers; a caller that names a variant plans for the endpoints itself, and gets `unsupported` where nothing can
- * be loaded here. Throws the first error if no endpoint could load
- * it. Requests find out about the others. An endpoint that cannot load on request is no failure: it loads at its first request.
+ * variants that it offers. A caller that names a variant plans for the endpoints itself: it gets `unsupported` if nothing can be loaded here.
+ * Throws the first error if no endpoint could load the segment. Requests find out about the others. An endpoint that cannot load in advance
+ * is no failure: its first request loads the segment.
  */
 export async function prepareAll(
   { self, local, endpoints, knowledge, clock }: Everywhere,

@@ -74,7 +74,7 @@ export interface EndpointInfo {
   readonly rates: CostRates;
   /** The kind of endpoint that dials it, by name. Default `longshore`. */
   readonly kind?: string;
-  /** What the operator says of it that only its kind reads, and checks when it dials. */
+  /** Settings that the operator states for this endpoint. Its kind reads them, and checks them when it dials. */
   readonly settings?: Readonly<Record<string, Json>>;
   readonly accelerator?: Accelerator;
   /**

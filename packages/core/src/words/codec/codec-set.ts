@@ -42,11 +42,8 @@ export async function encodeCrossing(
   call: Call,
 ): Promise<ReadonlyMap<string, Encoded>> {
   const one = async ([name, tensor]: [string, Tensor]): Promise<[string, Encoded]> => {
-    const codec = codecOf(
-      codecs,
-      (Object.hasOwn(choice, name) ? choice[name] : undefined) ?? "raw",
-      "encode",
-    );
+    const chosen = Object.hasOwn(choice, name) ? choice[name] : undefined;
+    const codec = codecOf(codecs, chosen ?? "raw", "encode");
     if (!codec.accepts(tensor.spec)) {
       const { datatype, shape } = tensor.spec;
       throw new LongshoreError(

@@ -14,8 +14,8 @@ export interface EndpointKind {
   /** Describes `settings` of an endpoint of this kind, which are checked before it is dialled. Absent: there are none. */
   readonly settings?: ObjectSchema;
   /**
-   * Reads what is said of a server beside `settings`, and gives what that says of the endpoint. Throws `invalid-configuration`.
-   * Absent: nothing more.
+   * Reads the options of a server that only some kinds have, such as `grpc`, and returns the members of the endpoint's information that
+   * follow from them. Throws `invalid-configuration`. Absent: no member follows.
    */
   readonly read?: (server: ServerOptions) => Partial<EndpointInfo>;
   /** Makes the endpoint, without waiting. Closing it closes its connections. */
