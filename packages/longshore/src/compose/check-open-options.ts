@@ -10,7 +10,8 @@ import type { DevicePackages, OpenOptions } from "./open-options.ts";
 type Check = (value: unknown, path: string) => string | undefined;
 type Checks<Of> = Readonly<Record<keyof Of, Check>>;
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+/** Whether it is an object with named members, and no array. */
+export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

@@ -41,15 +41,6 @@ it("runs models whose tensors have the names of properties of every object", asy
   expect(await ask("names", names)).toEqual(names.map((name, at) => [`${name}.`, at + 1]));
 });
 
-it("refuses to serve without models, naming what is missing", async () => {
-  // As a caller in plain JavaScript would.
-  const untyped = serve as (options: object) => Promise<RunningServer>;
-  await expect(untyped({ port: 0 })).rejects.toMatchObject({
-    reason: "invalid-configuration",
-    message: expect.stringContaining("repository") as string,
-  });
-});
-
 it("sends such tensors to a server", async () => {
   await using offloader = await openOffloader({ servers: [server.address], beliefs: false });
   const inputs = Object.fromEntries(

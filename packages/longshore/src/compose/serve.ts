@@ -21,6 +21,7 @@ import {
 import { type Online, type OnlineOptions, type OnlineParts, putOnline } from "./put-online.ts";
 import type { OnlineEndpoint } from "../connect/online-endpoint.ts";
 import { checkProviderNames, usableProviders } from "../engine/device-engines.ts";
+import { isMapping } from "./check-open-options.ts";
 import { chargedEndpoint } from "./charged-endpoint.ts";
 import { openModel } from "../engine/open-model.ts";
 import { openPull, type PullOptions } from "../package/pull.ts";
@@ -215,9 +216,14 @@ export interface ServeFolderOptions extends Omit<ServeOptions, "store"> {
  * ```
  */
 export async function serve(options: ServeOptions | ServeFolderOptions): Promise<RunningServer> {
-  const store = "repository" in options ? (await openModel(options.repository)).store : options.store;
+  // A caller in plain JavaScript has no compiler to say that something is missing.
+  const { repository, store: opened }: { repository?: unknown; store?: ModelStore } = isMapping(options)
+    ? options
+    : {};
+  const store = typeof repository === "string" ? (await openModel(repository)).store : opened;
   if (!store) {
-    const what = 'serve takes the models: repository, such as "./models", or an open store';
+    const what =
+      'serve takes an object with the models: { repository: "./models" }, or with an open store: { store }';
     throw new LongshoreError("invalid-configuration", "resolve", what);
   }
   const all: ServeOptions = { ...options, store };
