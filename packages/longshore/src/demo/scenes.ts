@@ -117,7 +117,6 @@ export const scenes: readonly Scene[] = [
     title: "Edge box busy with forty cameras",
     story:
       "Forty cameras send frames to the edge box. The crowd exists on the clock only: each of its frames holds one of 8 slots for the measured time of a real request.",
-    requests: 5,
     model: "ocr",
     files: tillImages,
     edge: wifi,

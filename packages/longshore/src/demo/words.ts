@@ -1,11 +1,12 @@
 import { mean } from "@longshore/lab";
 import { byteCount, milliseconds, table } from "../options/io.ts";
 import type { Row } from "./play.ts";
-import { figureOf, type SceneOutcome } from "./run-scenes.ts";
+import { figureOf, type FixedRun, type SceneOutcome } from "./run-scenes.ts";
 import type { Scene } from "./scenes.ts";
 
 /** Millijoules for people: `1.24 J`. */
 export function joules(millijoules: number): string {
+  if (millijoules === 0) return "0 J";
   return Number.isFinite(millijoules) ? `${(millijoules / 1000).toFixed(millijoules < 100 ? 3 : 2)} J` : "-";
 }
 
@@ -81,17 +82,40 @@ export function mainReason(rows: readonly Row[]): string {
   );
 }
 
-/** The outcome of a scene, in a sentence. */
+/** The endpoint that is best if all requests go to one; undefined without any. */
+function bestFixed({ scene, fixed }: SceneOutcome): FixedRun | undefined {
+  return [...fixed].sort((a, b) => figureOf(scene, a.rows) - figureOf(scene, b.rows))[0];
+}
+
+/** Why ours is worse than the best single endpoint, in a sentence; undefined if it is not, or if a request failed. */
+export function whyWorse(outcome: SceneOutcome): string | undefined {
+  const { scene, rows } = outcome;
+  const best = bestFixed(outcome);
+  const figure = figureOf(scene, rows);
+  if (!best || !Number.isFinite(figure) || figure <= figureOf(scene, best.rows)) return undefined;
+  const elsewhere = rows.filter(({ where }) => where !== best.endpoint);
+  if (elsewhere.length === 0)
+    return `Always ${best.endpoint} is the same choice: the two runs differ by other work on this machine.`;
+  const hit = elsewhere.find(({ happened }) => happened !== "");
+  if (hit)
+    return `Always ${best.endpoint} is better here, as it was not concerned: ${hit.happened}, which no choice can know before.`;
+  const predicted = milliseconds(mean(elsewhere.map(({ predictedMs }) => predictedMs)));
+  const took = milliseconds(mean(elsewhere.map(({ tookMs }) => tookMs)));
+  return `Always ${best.endpoint} is better here: ${elsewhere.length} of ${rows.length} requests ran elsewhere, where ${predicted} were predicted on average and ${took} taken.`;
+}
+
+/** The outcome of a scene, in a sentence, and why it is worse than the best single endpoint, if it is. */
 export function sentence(outcome: SceneOutcome): string {
-  const { scene, rows, fixed } = outcome;
+  const { scene, rows } = outcome;
   const lost = rows.filter(({ failed }) => failed !== undefined).length;
-  const best = [...fixed].sort((a, b) => figureOf(scene, a.rows) - figureOf(scene, b.rows))[0];
+  const best = bestFixed(outcome);
+  const why = whyWorse(outcome);
   const single =
     best && Number.isFinite(figureOf(scene, best.rows))
       ? `the best single endpoint is ${best.endpoint} with ${figureWords(scene, best.rows)}`
       : "no single endpoint answers every request";
   const answers = lost === 0 ? "no request was lost" : `${lost} of ${rows.length} requests were lost`;
-  return `Ran on ${endpoints(rows)}: ${figureWords(scene, rows)}; ${single}; ${answers}.`;
+  return `Ran on ${endpoints(rows)}: ${figureWords(scene, rows)}; ${single}; ${answers}.${why === undefined ? "" : ` ${why}`}`;
 }
 
 /** Everything about a scene. */
