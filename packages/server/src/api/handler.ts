@@ -208,12 +208,12 @@ function failure(
 
 /** Load, time and, if requested, the checksum on every reply that does not carry them yet. */
 function told(api: Api, request: WireRequest, response: WireResponse, startedMs: number): WireResponse {
-  const { status, headers, body } = response;
+  const { headers, body } = response;
   if (headers[loadHeader] !== undefined && headers[tookHeader] !== undefined) return response;
   const load = api.health.load?.();
   const own: Record<string, string> = load ? toldLoad(api, load, request) : {};
   own[tookHeader] = Math.max(0, api.clock.nowMs() - startedMs).toFixed(3);
-  if (status === 200 && headers[checksumHeader] === undefined) stateChecksum(api, request, own, body);
+  if (headers[checksumHeader] === undefined) stateChecksum(api, request, own, body);
   return { ...response, headers: Object.assign(own, headers) };
 }
 

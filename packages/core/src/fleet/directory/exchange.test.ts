@@ -8,13 +8,17 @@ import { askJson } from "./exchange.ts";
 const page = new TextEncoder().encode('{"records":[{"zone":"earth/eu"}]}');
 
 /** A server that states the checksum of a page, and sends this body. */
-function server(body: Uint8Array, asked: (headers: Readonly<Record<string, string>>) => void): Transport {
+function server(
+  body: Uint8Array,
+  asked: (headers: Readonly<Record<string, string>>) => void,
+  status = 200,
+): Transport {
   return {
     progress: "none",
     send({ headers }) {
       asked(headers);
       return Promise.resolve({
-        status: 200,
+        status,
         headers: { [checksumHeader]: checksumText(crc32(page)) },
         body: { kind: "parts", parts: [body] },
       });
@@ -39,9 +43,11 @@ describe("a JSON request to a server", () => {
   it("fails with checksum-mismatch where a bit of the reply was flipped", async () => {
     const flipped = page.slice();
     flipped[24]! ^= 4;
-    const transport = server(flipped, () => undefined);
-    await expect(
-      askJson({ transport, clock, name: "registry", crc32 }, "/v2/directory", undefined, abort),
-    ).rejects.toMatchObject({ reason: "checksum-mismatch" });
+    for (const status of [200, 503]) {
+      const transport = server(flipped, () => undefined, status);
+      await expect(
+        askJson({ transport, clock, name: "registry", crc32 }, "/v2/directory", undefined, abort),
+      ).rejects.toMatchObject({ reason: "checksum-mismatch" });
+    }
   });
 });

@@ -53,9 +53,9 @@ export async function askJson(
     own.call,
   );
   const bytes = await readBody(reply.body, { maxBytes: maxReplyBytes });
-  if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
   const check = crc32 && bodyCheck(reply.headers, `the reply of ${name}`, crc32);
   check?.add(bytes);
   check?.finish();
+  if (reply.status !== 200) throw readWireError(reply.status, reply.headers, bytes, name);
   return parseJson(bytes, `the reply of ${name}`);
 }

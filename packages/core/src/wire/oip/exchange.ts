@@ -224,10 +224,8 @@ function begunReply(
   const headMs = clock.nowMs();
   const tookMs = headMs - upload.startedMs;
   const serverMs = serverTime(headers, tookMs);
-  // Errors tell of themselves.
-  if (status !== 200) return { response, headMs, serverMs, check: undefined };
   // A server that answers early has not read the rest: only a good answer says that all of the body arrived.
-  upload.arrived(headMs, serverMs ?? Math.min(usualMs, tookMs));
+  if (status === 200) upload.arrived(headMs, serverMs ?? Math.min(usualMs, tookMs));
   const check = crc32 && bodyCheck(headers, `the reply of ${info.id}`, crc32);
   return { response, headMs, serverMs, check };
 }

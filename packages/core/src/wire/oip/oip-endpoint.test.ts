@@ -19,7 +19,7 @@ import { codecSet, fp16Codec, rawCodec } from "../../words/codec/index.ts";
 import { certain, meanOf } from "../../words/estimate/index.ts";
 import type { LinkLearner } from "../transport/index.ts";
 import type { Profile, Segment } from "../../words/model/index.ts";
-import { writeInferReply, type WireTensor } from "../protocol/index.ts";
+import { createTableCrc32, writeInferReply, type WireTensor } from "../protocol/index.ts";
 import {
   bytesOf,
   bytesTensor,
@@ -386,6 +386,34 @@ describe("endpoint over the protocol", () => {
     await expect(
       connect(handler).infer(request({ segment: { ...whole, digest: "sha256:other" } }), call),
     ).rejects.toMatchObject({ reason: "unknown-version" });
+  });
+
+  it("takes a refusal with a flipped bit for a damaged reply, not for what it seems to say", async () => {
+    const { handler } = serve([
+      {
+        description: doubling.description,
+        run: () => {
+          throw new LongshoreError("starting", "resolve", "its models are being loaded");
+        },
+      },
+    ]);
+    const crc32 = createTableCrc32();
+    for (const [part, what] of [
+      ["being", "the text"],
+      ['"reason"', "the JSON"],
+    ] as const) {
+      const damaging: Handler = async (asked, base) => {
+        const response = await handler(asked, base);
+        const bytes = await readBody(response.body, { maxBytes: 10_000 });
+        const at = new TextDecoder().decode(bytes).indexOf(part);
+        const flipped = bytes.map((byte, index) => (index === at ? byte ^ 1 : byte));
+        return { ...response, body: { kind: "parts", parts: [flipped] } };
+      };
+      const asked = connect(damaging, { crc32 }).infer(request(), call);
+      await expect(asked, what).rejects.toMatchObject({ reason: "checksum-mismatch", retryable: true });
+    }
+    const whole = connect(handler, { crc32 }).infer(request(), call);
+    await expect(whole).rejects.toMatchObject({ reason: "starting" });
   });
 
   it("a request does not come back to where it has been", async () => {
