@@ -308,7 +308,7 @@ export {
   microgramsOf,
   readObjective,
 } from "./decide/goal/index.ts";
-export { policyAtServer, type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
+export { checkDataClass, policyAtServer, type PolicyRule, rulePolicy } from "./decide/policy/index.ts";
 export {
   createScaler,
   type DemandSample,

@@ -10,7 +10,7 @@ import {
   type ZoneId,
 } from "@longshore/core";
 import type { BeliefMemory, CarbonIntensity, StatedRates } from "@longshore/core/internal";
-import { policyAtServer, ratesOf, type RetryOptions } from "@longshore/core/internal";
+import { checkDataClass, policyAtServer, ratesOf, type RetryOptions } from "@longshore/core/internal";
 import type { Engine } from "@longshore/engine";
 import { dialAll, type Reachable } from "../connect/dial-all.ts";
 import { platformCodecs } from "../engine/codecs.ts";
@@ -129,7 +129,7 @@ function servedGateway(
 /**
  * A server that runs nothing itself: the Open Inference Protocol in, and for each request the server that answers it best
  * within its rules, with back-ups on others. Its own trust is the highest possible, since the servers it uses narrow that.
- * Throws as `putOnline`.
+ * Throws as `putOnline`, and `invalid-configuration` for a data class that the policy does not know.
  *
  * @example
  * ```ts
@@ -142,7 +142,8 @@ function servedGateway(
  * ```
  */
 export async function gateway(options: GatewayOptions): Promise<Online> {
-  const { dataClass, zones } = options;
+  const { dataClass, zones, policy = standardPolicy() } = options;
+  if (dataClass !== undefined) checkDataClass(policy, dataClass, "dataClass", "invalid-configuration");
   const zoned = zones ? { zones } : {};
   const { served: _served, ...online } = await putOnline(
     {

@@ -172,29 +172,24 @@ export function acceptsOf(live: LiveSettings, zone: string): { readonly accepts?
   return { accepts: (dataClass, tenant) => now(dataClass, tenant) };
 }
 
-/** Refuses a policy that names classes which nothing defines: a misspelt word keeps all data away, or lets none in. */
+/** Refuses settings that name data classes which nothing defines: a misspelt word keeps all data away, or lets none in. */
 export function checkPolicy(settled: Settled): void {
   const { file, options } = settled;
-  if (!file) return;
   const rules = rulesOf(settled);
   const known = new Set(rules ? rules.flatMap(({ classes }) => classes) : builtIn);
-  const refuse = (where: string, path: string, name: string): never => {
+  const refuse = (what: string, name: string): never => {
     const those = [...known].join(", ");
-    const why = `${where}: ${path} names the data class '${name}', which ${rules ? "no rule of policy.rules has" : "the built-in policy does not have"}; known: ${those}`;
+    const why = `${what} names the data class '${name}', which ${rules ? "no rule of policy.rules has" : "the built-in policy does not have"}; known: ${those}. Data of any other class goes to no server`;
     throw new LongshoreError("invalid-configuration", "resolve", why);
   };
-  const accepts = (file.at("policy", "accepts") ?? []) as readonly string[];
+  const accepts = (file?.at("policy", "accepts") ?? []) as readonly string[];
   const stray = accepts.findIndex((name) => !known.has(name));
   const strayName = accepts[stray];
-  if (strayName !== undefined)
-    refuse(file.where("policy", "accepts", stray), `policy.accepts[${stray}]`, strayName);
-  const usual = file.at("policy", "dataClass");
-  if (
-    typeof usual === "string" &&
-    usual === options["dataClass"] &&
-    usual !== "unknown" &&
-    !known.has(usual)
-  ) {
-    refuse(file.where("policy", "dataClass"), "policy.dataClass", usual);
-  }
+  if (file && strayName !== undefined)
+    refuse(`${file.where("policy", "accepts", stray)}: policy.accepts[${stray}]`, strayName);
+  // A class that this server allows by name may run here whatever the policy of senders calls it.
+  for (const name of (options["allowClasses"] ?? []) as readonly string[]) known.add(name);
+  const usual = settled.settings.find(({ path }) => path === "policy.dataClass");
+  if (typeof usual?.value !== "string" || usual.value === "unknown" || known.has(usual.value)) return;
+  refuse(usual.origin === "file" ? `${usual.where}: policy.dataClass` : usual.where, usual.value);
 }

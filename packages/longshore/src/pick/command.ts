@@ -13,6 +13,7 @@ import {
   standardPolicy,
 } from "@longshore/core";
 import {
+  checkDataClass,
   createPicker,
   type EndpointPicker,
   housekeepingCall,
@@ -278,6 +279,7 @@ function reachable({ servers, directory, isSpill }: Choice, follows: boolean, gr
 export async function pick(options: PickOptions, io: CommandIo): Promise<ExitCode> {
   const encrypted = isEncrypted(options);
   const grpcPort = grpcPortOf(options);
+  checkDataClass(standardPolicy(), options.dataClass, "--data-class", "invalid-input");
   const choice = await choiceOf(options, io);
   try {
     if (options.printEnvoy) {

@@ -1,5 +1,6 @@
 export { type PolicyRule, rulePolicy } from "./rule-policy.ts";
 export {
+  checkDataClass,
   policyAtServer,
   type DataClassRule,
   type Policy,

@@ -2,6 +2,7 @@ import {
   demandedRank,
   type DataClass,
   type EndpointId,
+  LongshoreError,
   type TrustLevel,
   trustRank,
   type ZoneId,
@@ -74,7 +75,7 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
       if (!rule) {
         return {
           allow: false,
-          rule: `the policy does not know the data class ${dataClass}: such data stays on the device`,
+          rule: `the policy does not know the data class ${dataClass}, only ${namesOf(table.keys())}: such data stays on the device`,
         };
       }
       if (rule.zones && !zoneWithin(zone, rule.zones)) {
@@ -89,6 +90,26 @@ export function tablePolicy(classes: Readonly<Record<DataClass, DataClassRule>>)
 }
 
 const allowed = { allow: true } as const;
+
+/** Data classes in words. */
+export function namesOf(classes: Iterable<DataClass>): string {
+  return [...classes].join(", ") || "none";
+}
+
+/**
+ * Refuses a stated data class that the policy does not name: misspelt, it would keep data on the device that may leave it, and nobody
+ * would know why. A policy that does not tell its classes refuses none.
+ */
+export function checkDataClass(
+  { classes }: Pick<Policy, "classes">,
+  dataClass: DataClass,
+  what: string,
+  reason: "invalid-input" | "invalid-configuration",
+): void {
+  if (!classes || dataClass === unstatedClass || classes.includes(dataClass)) return;
+  const why = `${what} is '${dataClass.slice(0, 80)}', which the policy does not know: such data would stay on the device; known: ${namesOf(classes)}`;
+  throw new LongshoreError(reason, "resolve", why);
+}
 
 /** The reason why data of a class may not go to a zone that is none of these. */
 export function outsideOf(zones: readonly ZoneId[], dataClass: DataClass, zone: ZoneId): string {

@@ -9,6 +9,7 @@ import {
 } from "../../words/base/index.ts";
 import {
   isElsewhere,
+  namesOf,
   noClass,
   outsideOf,
   type Policy,
@@ -79,7 +80,7 @@ export function rulePolicy(rules: readonly PolicyRule[], where: string): Policy 
       const own = byClass.get(dataClass);
       if (!own) {
         if (dataClass === unstatedClass) return noClass;
-        const rule = `no rule of ${where} names the data class ${dataClass}: such data stays on the device`;
+        const rule = `no rule of ${where} names the data class ${dataClass}, only ${namesOf(byClass.keys())}: such data stays on the device`;
         return { allow: false, rule };
       }
       let nearest = { near: -1, rule: "" };

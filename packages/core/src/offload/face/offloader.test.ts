@@ -406,7 +406,7 @@ describe("createOffloader", () => {
     expect((await run(true, true)).byteLength).toBe(36_000);
   });
 
-  it("keeps what must not leave, crops and features too, and what no rule knows", async () => {
+  it("keeps what must not leave, crops and features too, and refuses a class that no rule knows", async () => {
     const { clock, offloader, edge, cloud } = world();
     const kept = await clock.runUntil(
       offloader.infer("marks", { image: image(50) }, { dataClass: "restricted" }),
@@ -422,10 +422,11 @@ describe("createOffloader", () => {
     expect(eu.where).toBe("edge");
     expect(cloud.counts.accepted).toBe(0);
     const before = edge.counts.accepted;
-    const typo = await clock.runUntil(
-      offloader.infer("marks", { image: image(50) }, { dataClass: "intrenal" }),
-    );
-    expect(typo.where).toBe("device");
+    const typo = offloader.infer("marks", { image: image(50) }, { dataClass: "intrenal" });
+    await expect(clock.runUntil(typo)).rejects.toMatchObject({
+      reason: "invalid-input",
+      message: expect.stringContaining("which the policy does not know"),
+    });
     expect(edge.counts.accepted).toBe(before);
     expect(
       await reasonOf(

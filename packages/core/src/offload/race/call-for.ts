@@ -9,16 +9,19 @@ import {
   type Rules,
 } from "../../words/base/index.ts";
 import { type Objective, type PlanLimits, usualAgreementRatio } from "../../decide/goal/index.ts";
+import { checkDataClass } from "../../decide/policy/index.ts";
 import type { Job } from "./job.ts";
 import type { Loop, LoopSetting } from "./loop.ts";
 import type { Limits } from "../offloader/index.ts";
 
 /**
  * The call with its rules, completed with the defaults of the endpoint. Data without a stated class is `unknown`, which the built-in policy
- * keeps on the device.
+ * keeps on the device. Throws `invalid-input` for a stated class that the policy does not know.
  */
 export function callFor(loop: LoopSetting, limits: Limits, modelClass: DataClass | undefined): OwnCall {
-  const { defaults = {} } = loop.parts;
+  const { defaults = {}, policy } = loop.parts;
+  if (limits.dataClass !== undefined)
+    checkDataClass(policy, limits.dataClass, "limits.dataClass", "invalid-input");
   const deadlineMs = limits.deadlineMs ?? defaults.deadlineMs;
   const rules: Rules = {
     dataClass: limits.dataClass ?? modelClass ?? defaults.dataClass ?? "unknown",

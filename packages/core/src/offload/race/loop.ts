@@ -10,6 +10,7 @@ import { releaser } from "../../words/tensor/index.ts";
 import type { Endpoint } from "../../wire/endpoint/index.ts";
 import { type RetryBudget, retryBudget } from "../../decide/estimate/index.ts";
 import { checkLimits, limitChecks } from "../../decide/goal/index.ts";
+import { checkDataClass } from "../../decide/policy/index.ts";
 import { type Checks, createChecks, reachability, readiness } from "../check/index.ts";
 import { followEndpoints, type EndpointStates } from "../endpoints/index.ts";
 import { type Backlog, backlogOf, type Payback, payback } from "../frames/index.ts";
@@ -78,6 +79,8 @@ export function createLoop(given: OffloadParts): Loop {
   const parts = withStepModels(given);
   const { clock, local, random, observer } = parts;
   if (parts.defaults) checkLimits(parts.defaults, limitChecks.ofDefaults, true);
+  if (parts.defaults?.dataClass !== undefined)
+    checkDataClass(parts.policy, parts.defaults.dataClass, "defaults.dataClass", "invalid-configuration");
   const self = parts.id ?? local?.info.id ?? "offloader";
   const endpoints = followEndpoints(parts, self);
   const checks =
