@@ -11,6 +11,7 @@ import { arrivalsOf, type ReplayResult, type ReplaySetting, resultOf } from "./r
 import { constantTrace, packetBytes } from "@longshore/lab";
 import { offloadWorld, runScenarioOn, type SimulatedEndpoint } from "@longshore/lab";
 import { plainModel, typicalInputs } from "@longshore/lab";
+import { contradictionIn } from "@longshore/testkit";
 
 /** The server of a replay takes as many at once as come. */
 const mostAtOnce = 1000;
@@ -47,7 +48,7 @@ function slowedBy<E extends SimulatedEndpoint>(endpoint: E, factor: () => number
   return endpoint;
 }
 
-/** Plays the offloader through one setting of `replay`. Deterministic. */
+/** Plays the offloader through one setting of `replay`. Deterministic. Throws for an explanation that contradicts its choice. */
 export async function replayOffloader(
   setting: ReplaySetting,
   limits: Limits = {},
@@ -122,6 +123,11 @@ export async function replayOffloader(
   const asks = (): void => void offloader.explain(model.description.name, inputs, { dataClass: "public" });
   const events = [{ atMs: 0, what: "the endpoint is asked", happen: asks }];
   const rows = await runScenarioOn(clock, { offloader, requests, events });
+  const { objective = "latency" } = limits;
+  for (const { because } of rows) {
+    const contradiction = contradictionIn({ because, objective });
+    if (contradiction !== undefined) throw new Error(contradiction);
+  }
   const tookMs = Float64Array.from(rows, (row) => (row.outcome === "answered" ? row.tookMs : Infinity));
   const count = Math.max(1, rows.length);
   return resultOf("offloader", tookMs, {

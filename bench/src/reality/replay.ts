@@ -22,6 +22,7 @@ import {
   wholeSegment,
 } from "@longshore/lab";
 import { systemClock, systemRandom } from "@longshore/nodejs";
+import { contradictionIn } from "@longshore/testkit";
 import { dial, type DemoEndpoint, serverInfo } from "longshore/measure";
 
 /** One request over real sockets. */
@@ -93,6 +94,8 @@ export async function replayReally(
         inputs,
         limits,
         check: (result) => {
+          const contradiction = result.plans.map(contradictionIn).find((one) => one !== undefined);
+          if (contradiction !== undefined) throw new Error(contradiction);
           plans[index] = planName(plan ?? planOf(result, device.info.id));
           return true;
         },

@@ -4,6 +4,7 @@
  * @module
  */
 export * from "./compressor-contract.ts";
+export * from "./contradiction.ts";
 export * from "./directory-contract.ts";
 export * from "./double-endpoint.ts";
 export * from "./foreign-metrics.ts";

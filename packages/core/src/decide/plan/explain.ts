@@ -1,8 +1,8 @@
 import { chanceBelow } from "../../words/estimate/index.ts";
-import type { Objective } from "../goal/index.ts";
+import { meanWeight, type Objective } from "../goal/index.ts";
 import { percent } from "./filter/deadline.ts";
 import { filterIndex, filterOrder } from "./filter/order.ts";
-import type { Finalist } from "./finalists.ts";
+import { defaultTieRatio, type Finalist } from "./finalists.ts";
 import type { LocalCandidate } from "./back-up.ts";
 import { noCodecs } from "./lost-lines.ts";
 import { exclusions, noOther } from "./other-endpoints.ts";
@@ -19,42 +19,144 @@ import {
 } from "./priced.ts";
 import type { PlanInputs } from "./plan-inputs.ts";
 import { judge, meanValue, readingOf, serviceRatioAt, waitMsAt } from "../table/index.ts";
+import type { PlanRequest } from "./request.ts";
 import type { ModelView, View } from "./view.ts";
 import type { Explained } from "./explained.ts";
 
-/** Why the chosen endpoint, in one sentence. */
+/**
+ * Why the chosen endpoint, in one sentence. It agrees with the choice: where the stated times alone would lead to another one, it also
+ * states the figures that were compared, and their parts.
+ */
 export function because(explained: Explained, chosen: Priced, values: Float64Array): string {
   const { locals, finalists, inputs } = explained;
-  const { view, model } = inputs;
+  const { view, model, request } = inputs;
   const best = bestLocal(locals);
   const strain =
     view.device.strain === undefined ? "" : `; work here counts more, because ${view.device.strain}`;
+  const rivalThere = leastScored(finalists);
+  const staying = rivalThere?.staying ?? 0;
   if (!isRemote(chosen)) {
     const here = `this device finishes in about ${ms(meanValue(values))}${mark(runIsAssumed(inputs, chosen))}${loadingHere(inputs, chosen)}`;
-    const rival = finalists[0];
-    const why = rival
-      ? `${nameOf(view, model, rival.priced)} would take ${ms(meanValue(rival.priced.values))} (${sending(inputs, rival.priced)}${firstThere(inputs, rival.priced)})`
-      : noOther(explained);
-    return `${here}${aim(inputs, chosen, values)}; ${why}${strain}`;
+    if (!rivalThere) return `${here}${aim(inputs, chosen, values)}; ${noOther(explained)}${strain}`;
+    const counted = compared(inputs, sideHere(inputs, chosen, staying), sideThere(inputs, rivalThere));
+    const { priced } = rivalThere;
+    const rival = `${nameOf(view, model, priced)} would take ${withBackUp(rivalThere)} (${sending(inputs, priced)}${firstThere(inputs, priced)})${aimOther(inputs, priced, rivalThere.guarded.values)}`;
+    return `${here}${aim(inputs, chosen, values)}${counted.chosen}; ${rival}${counted.other}${strain}`;
   }
-  const aloneMs = meanValue(chosen.values);
-  // The parts add up to the time without the back-up.
-  const alone =
-    aloneMs - meanValue(values) >= 0.05 * aloneMs ? ` with its back-up, ${ms(aloneMs)} without` : "";
-  const there = `${nameOf(view, model, chosen)} finishes in about ${ms(meanValue(values))}${alone} (${inParts(inputs, chosen)})`;
-  const instead =
-    best?.priced && best.priced !== chosen
-      ? `here it would take ${ms(meanValue(best.priced.values))}${mark(runIsAssumed(inputs, best.priced))}${loadingHere(inputs, best.priced)}${best.obstacle ? ", too long" : ""}${aimOther(inputs, best.priced)}`
-      : `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
-  return `${there}${aim(inputs, chosen, values)}; ${instead}${amongOthers(explained, chosen)}${strain}`;
+  const own = finalists.find(({ priced }) => priced === chosen);
+  const side = own ? sideThere(inputs, own) : sideHere(inputs, chosen, 0);
+  const time = own ? withBackUp(own) : ms(meanValue(values));
+  const there = `${nameOf(view, model, chosen)} finishes in about ${time} (${inParts(inputs, chosen)})`;
+  let counted: Counted = { chosen: "", other: "" };
+  let instead = `here it cannot run: ${locals[0]?.obstacle?.detail ?? "nothing runs models at this endpoint"}`;
+  if (best?.priced && best.priced !== chosen) {
+    const { priced, obstacle } = best;
+    const ruled = obstacle ? ", too long" : request.limits.prefer === undefined ? "" : ", not preferred";
+    if (ruled === "") counted = compared(inputs, side, sideHere(inputs, priced, staying));
+    const figure = aimOther(inputs, priced, priced.values);
+    instead = `here it would take ${ms(meanValue(priced.values))}${mark(runIsAssumed(inputs, priced))}${loadingHere(inputs, priced)}${ruled}${figure}${counted.other}`;
+  }
+  const among = amongOthers(explained, chosen, side);
+  const said = counted.chosen || among.chosen;
+  const tried = isExplored(inputs, chosen)
+    ? "; tried as if it kept its promise, to see whether it does again"
+    : "";
+  return `${there}${aim(inputs, chosen, values)}${said}; ${instead}${among.others}${tried}${strain}`;
+}
+
+/** One side of a comparison: its stated time, what was compared, and the part of that which the time does not contain. */
+interface Side {
+  readonly statedMs: number;
+  readonly score: number;
+  readonly addedMs: number;
+  /** The reason for that part. */
+  readonly addedFor: string;
+}
+
+function sideHere(inputs: PlanInputs, { values, score }: Priced, staying: number): Side {
+  const statedMs = statedOf(inputs, values);
+  return { statedMs, score, addedMs: staying, addedFor: "later requests that it delays" };
+}
+
+function sideThere(inputs: PlanInputs, { guarded, score }: Finalist): Side {
+  const addedMs = meanWeight(inputs.goal) * guarded.chargedMs;
+  return { statedMs: statedOf(inputs, guarded.values), score, addedMs, addedFor: "the risk that it is late" };
+}
+
+/** The figure that the line states of a completion: its percentile where the objective is one (see `aimFigure`), else the mean. */
+function statedOf({ request }: PlanInputs, values: Float64Array): number {
+  const percentile = percentileOf(request.limits.objective);
+  return judge(values, readingOf(percentile === undefined ? undefined : Number(percentile) / 100));
+}
+
+function percentileOf(objective: Objective): string | undefined {
+  return /p(\d+(?:\.\d+)?)/.exec(objective)?.[1];
+}
+
+/** Additions to both sides of a comparison; empty if the stated times agree with the choice. */
+interface Counted {
+  readonly chosen: string;
+  readonly other: string;
+}
+
+/** Where the objective is a time: the figures that were compared, if the stated times would lead to the other choice. */
+function compared({ goal, request }: PlanInputs, chosen: Side, other: Side): Counted {
+  if (!goal.isPlain || shown(chosen.statedMs) <= shown(other.statedMs)) return { chosen: "", other: "" };
+  const [reading] = goal.readings;
+  // Where nothing is expected in time, the best cases are compared.
+  const best = reading?.stride !== 1 && reading?.low === 0 && reading.weight === 0;
+  const percentile = percentileOf(request.limits.objective);
+  const read = best ? " at best" : percentile === undefined ? "" : ` in ${percentile} % of the time`;
+  const counted = ({ score, addedMs, addedFor }: Side): string => {
+    const added = Math.abs(addedMs) >= 0.05 ? `, ${ms(addedMs)} of it for ${addedFor}` : "";
+    return ` and counts as ${ms(score)}${read}${added}`;
+  };
+  const within =
+    shown(chosen.score) > shown(other.score) ? `, within ${tiePercent(request)} % of the best` : "";
+  return { chosen: `${counted(chosen)}${within}`, other: counted(other) };
+}
+
+function tiePercent({ tieRatio = defaultTieRatio }: PlanRequest): number {
+  return Math.max(1, Math.round(100 * tieRatio));
+}
+
+/** The precision of a stated time. */
+function shown(value: number): number {
+  return value >= 10 ? Math.round(value) : Math.round(value * 10) / 10;
+}
+
+/** The remote candidate that a run here is compared with. */
+function leastScored(finalists: readonly Finalist[]): Finalist | undefined {
+  let least: Finalist | undefined;
+  for (const one of finalists) if (!least || one.score < least.score) least = one;
+  return least;
+}
+
+/** "29 ms with its back-up, 165 ms without". The parts of a candidate add up to the time without the back-up. */
+function withBackUp({ priced, guarded }: Finalist): string {
+  const aloneMs = meanValue(priced.values);
+  const guardedMs = meanValue(guarded.values);
+  return aloneMs - guardedMs >= 0.05 * aloneMs
+    ? `${ms(guardedMs)} with its back-up, ${ms(aloneMs)} without`
+    : ms(guardedMs);
+}
+
+/** Whether an endpoint is priced below the belief about it, to see whether that still holds. */
+function isExplored({ view, model }: PlanInputs, { route }: Priced): boolean {
+  const { explored } = view.endpoints;
+  return explored !== undefined && explored.endpoint === model.routes.endpoint[route];
 }
 
 /** Why this endpoint was chosen among several: its charges, and the next best. */
-function amongOthers({ inputs, finalists, findings }: Explained, chosen: Priced): string {
+function amongOthers(
+  { inputs, finalists, findings }: Explained,
+  chosen: Priced,
+  side: Side,
+): { readonly chosen: string; readonly others: string } {
   const { view, model } = inputs;
   let others = -1;
   for (let route = 0; route < model.routes.count; route++) if ((findings.kept[route] ?? 0) > 0) others++;
-  if (others < 1) return "";
+  if (others < 1) return { chosen: "", others: "" };
   let next: Finalist | undefined;
   for (const one of finalists) {
     if (one.priced !== chosen && (!next || one.score < next.score)) next = one;
@@ -66,10 +168,12 @@ function amongOthers({ inputs, finalists, findings }: Explained, chosen: Priced)
   if (waitMs >= 0.5) said.push(`${ms(waitMs)} waiting`);
   if (Math.abs(ratio - 1) >= 0.1) said.push(`${ratio.toFixed(1)} times what it promised`);
   const charged = said.length > 0 ? `, charged with ${said.join(" and ")}` : "";
-  const rival = next
-    ? ` before ${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}${aimOther(inputs, next.priced)}`
-    : "";
-  return `; best of ${others + 1} endpoints${charged}${rival}`;
+  const best = `; best of ${others + 1} endpoints${charged}`;
+  if (!next) return { chosen: "", others: best };
+  const counted = compared(inputs, side, sideThere(inputs, next));
+  const figure = aimOther(inputs, next.priced, next.guarded.values);
+  const rival = `${nameOf(view, model, next.priced)} with ${ms(meanValue(next.guarded.values))}${figure}${counted.other}`;
+  return { chosen: counted.chosen, others: `${best} before ${rival}` };
 }
 
 function bestLocal(locals: readonly LocalCandidate[]): LocalCandidate | undefined {
@@ -118,14 +222,16 @@ function mark(assumed: boolean): string {
 }
 
 function sending(inputs: PlanInputs, priced: PricedRemote): string {
-  const { group, choice, up, encodeMs } = priced;
+  const { group, choice, up, encoding } = priced;
   const cut = choice.bucket.cuts[group.from]?.id ?? "start";
   const what = cut === "start" ? "input" : `what ${cut} gives`;
   const all = Object.values(choice.bucket.codings[priced.coding]?.codecs ?? noCodecs);
   const codecs = all.length > 1 ? [...new Set(all)] : all;
   const as = codecs.length > 0 ? ` as ${codecs.join(" and ")}` : "";
   const assumed = mark(linkIsAssumed(inputs, priced));
-  return `${ms(meanValue(up) + encodeMs)} sending ${bytes(priced.sentBytes)} of ${what}${as}${assumed}`;
+  const encodeMs = meanValue(encoding);
+  const work = encodeMs >= 0.5 ? `${ms(encodeMs)} encoding, ` : "";
+  return `${work}${ms(meanValue(up))} sending ${bytes(priced.sentBytes)} of ${what}${as}${assumed}`;
 }
 
 /** The figure of a candidate besides its usual time: its energy, its price, or its probability. */
@@ -141,9 +247,9 @@ function aim(inputs: PlanInputs, priced: Priced, values: Float64Array): string {
   return `${figure}, since nothing takes at most ${Math.round(remainingMs)} ms in ${asked}`;
 }
 
-function aimOther(inputs: PlanInputs, priced: Priced): string {
+function aimOther(inputs: PlanInputs, priced: Priced, values: Float64Array): string {
   const { objective } = inputs.request.limits;
-  const figure = aimFigure(inputs, priced, priced.values);
+  const figure = aimFigure(inputs, priced, values);
   return isAmount(objective) && figure !== "" ? ` and ${figure}` : figure;
 }
 
@@ -169,7 +275,7 @@ function aimFigure({ goal, request, remainingMs }: PlanInputs, priced: Priced, v
   }
   if (goal.kind !== "sum" || objective === "latency" || objective === "mean") return "";
   if (goal.isPlain) {
-    const percentile = /p(\d+)/.exec(objective)?.[1];
+    const percentile = percentileOf(objective);
     if (percentile === undefined) return "";
     return `, ${percentile} % of the time within ${ms(judge(values, readingOf(Number(percentile) / 100)))}`;
   }

@@ -39,7 +39,7 @@ import type { BackUp, LocalCandidate } from "./back-up.ts";
 export const finalistCount = 5;
 
 /** Scores that lie within this share of the best count as equal. */
-const defaultTieRatio = 0.01;
+export const defaultTieRatio = 0.01;
 
 /** A remote finalist with the back-up that guards it. */
 export interface Finalist {

@@ -1,4 +1,4 @@
-import { type PlanWorld, planWorld, randomRequest, randomScene } from "@longshore/testkit";
+import { contradictionIn, type PlanWorld, planWorld, randomRequest, randomScene } from "@longshore/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, type TrustLevel, trustRank, zoneWithin } from "../../words/base/index.ts";
@@ -328,6 +328,33 @@ describe("makePlan", () => {
     const { view } = handView({ local: 1, extraRunPrice: 0.01, upMs: () => upMs });
     expect(planned(view, { limits: { ...request.limits, prefer: { endpoint: "edge-0" } } }).because).toMatch(
       /^edge-0 finishes in about \d+ ms with its back-up, 3\d\d ms without \(\d+ ms sending/,
+    );
+  });
+
+  it("states what it compared wherever the stated times would lead to the other choice", () => {
+    let counted = 0;
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), (draw) => {
+        const random = seededRandom(draw);
+        const { view } = randomScene(random, planWorld(random), { endpoints: 3, variety: draw % 2 === 0 });
+        const asked = randomRequest(random, draw % 4 === 0);
+        const objective = (["latency", "mean", "p95", "p5"] as const)[draw % 5] ?? asked.limits.objective;
+        const rest = draw % 7 === 0 ? { tieRatio: 0.05 } : {};
+        const plan = makePlan({ ...asked, ...rest, limits: { ...asked.limits, objective } }, view, 0, random);
+        if (isInfeasible(plan)) return;
+        if (plan.because.includes("counts as")) counted++;
+        expect(contradictionIn(plan)).toBeUndefined();
+      }),
+      { numRuns: 600, seed },
+    );
+    expect(counted).toBeGreaterThan(10);
+  });
+
+  it("states the risk of lateness where it keeps a request here", () => {
+    const upMs = Array.from({ length: estimateSize }, (_, at) => (at > 12 ? 200 : 1));
+    const { view } = handView({ local: 0.25, extraRunPrice: 3, upMs: () => upMs });
+    expect(planned(view).because).toBe(
+      "this device finishes in about 39 ms and counts as 39 ms; edge-0 would take 35 ms with its back-up, 63 ms without (38 ms sending 91 kB of input) and counts as 76 ms, 41 ms of it for the risk that it is late",
     );
   });
 
