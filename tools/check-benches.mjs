@@ -16,6 +16,7 @@ const atOnce = 2;
 const smallest = {
   decide: ["--quick", "--generated"],
   "decide --part energy": ["--quick"],
+  "decide --part first": ["--rows", "12"],
   failover: ["--only", "kill"],
   "route --part fleet": ["--quick"],
   "overhead --part json": ["--rounds", "1"],

@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     cost: async () => (await import("./cost.ts")).bench,
     energy: async () => (await import("./energy.ts")).bench,
     reality: async () => (await import("./reality.ts")).bench,
+    first: async () => (await import("./first.ts")).bench,
     jumping: async () => (await import("./jumping.ts")).bench,
     tcp: async () => (await import("./tcp.ts")).bench,
   },

@@ -6,6 +6,7 @@ import {
   createOffloader,
   type EndpointInfo,
   linkBelief,
+  type LinkBelief,
   type LinkLearner,
   linkModel,
   type OffloadDefaults,
@@ -18,7 +19,7 @@ import {
   silentObserver,
   standardPolicy,
 } from "@longshore/core";
-import { type LinkHint, radios } from "@longshore/core/internal";
+import { type BeliefMemory, type LinkHint, radios } from "@longshore/core/internal";
 import { emulatedLink, type EmulatedLink, type TcpOptions } from "../link/index.ts";
 import type { Trace } from "../trace/index.ts";
 import { fifoSlots, type Slots, stepSlots } from "../slots/index.ts";
@@ -91,6 +92,8 @@ export interface OffloadWorldParts {
   readonly wrap?: (endpoint: SimulatedEndpoint, clock: VirtualClock) => SimulatedEndpoint;
   /** Receives the events of the offloader. Default: none. */
   readonly observer?: Observer;
+  /** Beliefs that an earlier world left; links are named by their endpoints. Default: none. */
+  readonly beliefs?: (clock: VirtualClock) => BeliefMemory;
 }
 
 /** One endpoint of a world. */
@@ -123,7 +126,8 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const spread = parts.logSpread === undefined ? {} : { logSpread: parts.logSpread };
   const { speed, info, radio = radios.wired } = parts.device;
   const model = parts.learns === false ? undefined : linkModel();
-  const links = new Map<string, LinkLearner>();
+  const links = new Map<string, LinkBelief>();
+  const beliefs = parts.beliefs?.(clock);
   const { wrap = (endpoint) => endpoint } = parts;
   const device = wrap(
     simulatedEndpoint({ info, models, clock, random: seededRandom(seed), speed, ...spread }),
@@ -132,7 +136,9 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
   const endpoints = new Map<string, WorldEndpointInside>();
   for (const [index, about] of parts.endpoints.entries()) {
     const random = seededRandom(seed + 7919 * (index + 1));
-    const learner = model && linkBelief({ model, ...(about.hint ? { hint: about.hint } : {}) });
+    const memory = beliefs?.link(about.info.id);
+    const known = { ...(about.hint ? { hint: about.hint } : {}), ...(memory ? { memory } : {}) };
+    const learner = model && linkBelief({ model, ...known });
     if (learner) links.set(about.info.id, learner);
     const link = emulatedLink({ ...about, clock, random });
     const { cores, instances = 1, maxQueue = 1000 } = about;
@@ -166,6 +172,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
       activeWatts: info.rates.activeWatts,
       radio,
     });
+  beliefs?.follow(() => ({ links: remembered(links, clock.nowMs()) }));
   const random = seededRandom(seed + 1);
   const offloader = createOffloader({
     local: device,
@@ -177,6 +184,7 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     links: (id) => links.get(id),
     device: { activeWatts: info.rates.activeWatts, radio },
     ...(parts.defaults ? { defaults: parts.defaults } : {}),
+    ...(beliefs ? { beliefs } : {}),
   });
   return {
     clock,
@@ -187,4 +195,15 @@ export function offloadWorld(parts: OffloadWorldParts): OffloadWorld {
     fixed: (simulated, plan) => follow(simulated, () => plan),
     follow,
   };
+}
+
+type LinkMemory = NonNullable<ReturnType<LinkBelief["remember"]>>;
+
+function remembered(links: ReadonlyMap<string, LinkBelief>, nowMs: number): ReadonlyMap<string, LinkMemory> {
+  const told = new Map<string, LinkMemory>();
+  for (const [id, link] of links) {
+    const memory = link.remember(nowMs);
+    if (memory) told.set(id, memory);
+  }
+  return told;
 }
